@@ -1,0 +1,1 @@
+//! Lab, interop, simulation, benches.
