@@ -1,1 +1,6 @@
-//! See Cargo.toml; filled in below.
+//! What the kernel should hold, what it holds, and the ordered plan between them.
+
+pub mod ident;
+pub mod kernel;
+
+pub use kernel::*;

@@ -1,1 +1,10 @@
-//! See Cargo.toml; filled in below.
+//! The typed etcd keyspace: keys, values, transactions and watches as data.
+//!
+//! Nothing here talks to a store. [`Txn`] says what a transaction is, [`Watch`](watch::Watch) turns a list and a stream of
+//! events into facts that are never half true, [`Memory`](memory::Memory) is a store that keeps its promises in memory (the
+//! embedded store and every simulation run on it), and [`filter`] reads the BIRD statements that operators keep in it.
+
+pub mod filter;
+pub mod txn;
+
+pub use txn::{Change, Compare, KeyValue, Op, OpResult, Revision, StoreError, Txn, TxnOutcome};

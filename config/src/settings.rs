@@ -1,0 +1,182 @@
+//! The validated settings of one node.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use petiole_prefix::Prefix;
+use serde::{Deserialize, Serialize};
+
+/// Everything one agent was told, validated.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Settings {
+    /// `[node]`.
+    pub node: NodeSettings,
+    /// `[store]`.
+    pub store: StoreSettings,
+    /// `[bgp]` and `[[bgp.peer]]`; `None` where no peer is configured.
+    pub bgp: Option<BgpSettings>,
+    /// `[[announce]]`, in the file's order.
+    pub announce: Vec<Announce>,
+    /// `[ipam]`.
+    pub ipam: IpamSettings,
+    /// `[paths]`.
+    pub paths: Paths,
+    /// `[metrics] listen`; default 127.0.0.1:9179.
+    pub metrics_listen: SocketAddr,
+}
+
+/// A role of a node; a node may have several.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Runs pods; owns pod blocks.
+    Worker,
+    /// Runs the API behind an anycast address.
+    Master,
+    /// Brings the service range into the cluster.
+    Ingress,
+}
+
+/// `[node]`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct NodeSettings {
+    /// The node's name in the store; default the hostname.
+    pub name: String,
+    /// The roles; may be empty.
+    pub roles: BTreeSet<Role>,
+    /// BGP identifier and preferred source of learned IPv4 routes. `None`: the first global IPv4 on `lo`, else of an uplink.
+    pub router_id: Option<Ipv4Addr>,
+    /// Host prefixes kept on `lo` and announced as the node's own.
+    pub addresses: Vec<Prefix>,
+}
+
+/// `[store]`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum StoreSettings {
+    /// A cluster's etcd.
+    Etcd(EtcdSettings),
+    /// A store of this node only, in this folder.
+    Embedded(PathBuf),
+}
+
+/// `[store] etcd = { ... }`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct EtcdSettings {
+    /// `http://` or `https://` URLs; at least one.
+    pub endpoints: Vec<String>,
+    /// CA file (PEM) that signed the servers' certificates.
+    pub ca: Option<PathBuf>,
+    /// Client certificate (PEM); together with `key`.
+    pub cert: Option<PathBuf>,
+    /// Client key (PEM).
+    pub key: Option<PathBuf>,
+}
+
+/// `[bgp]`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct BgpSettings {
+    /// The node's AS number; never 0, 23456, 65535 or 4294967295.
+    pub asn: u32,
+    /// Where sessions are accepted; default `[::]:179`, both families. Port 0 accepts none.
+    pub listen: SocketAddr,
+    /// Whether a default route learned from a leaf may enter the kernel; default false.
+    pub accept_default: bool,
+    /// At least one, no address twice.
+    pub peers: Vec<PeerSettings>,
+}
+
+/// `[[bgp.peer]]`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct PeerSettings {
+    /// The leaf's address on the uplink.
+    pub address: IpAddr,
+    /// The leaf's TCP port; default 179.
+    pub port: u16,
+    /// The leaf's AS; `None` for `"external"`: any AS but ours.
+    pub asn: Option<u32>,
+    /// Hold time offered; default 9 s; 0 (no keepalives) or at least 3 s.
+    pub hold_time: Duration,
+    /// Whether to wait for the leaf to dial; default false.
+    pub passive: bool,
+}
+
+/// What an `[[announce]]` announces.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AnnounceKind {
+    /// A host prefix, several nodes' at once; the address is put on `lo`.
+    Anycast,
+    /// A range made local on `lo`, so that the service proxy of this node serves it.
+    ServiceRange,
+}
+
+/// `[[announce]]`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Announce {
+    /// What it is.
+    pub kind: AnnounceKind,
+    /// What is announced; a host prefix for `anycast`.
+    pub prefix: Prefix,
+    /// The gate: announced only while healthy. `None` announces always.
+    pub health: Option<HealthSettings>,
+}
+
+/// `health = { ... }`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct HealthSettings {
+    /// What is probed.
+    pub check: HealthCheck,
+    /// Time from the start of one probe to the start of the next; default 1 s, at least 10 ms.
+    pub interval: Duration,
+    /// How long a probe may take; default the interval.
+    pub timeout: Duration,
+    /// Successes in a row before announcing; default 2, at least 1.
+    pub rise: u32,
+    /// Failures in a row before withdrawing; default 3, at least 1.
+    pub fall: u32,
+}
+
+/// One way to ask whether a service is healthy.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+pub enum HealthCheck {
+    /// GET; healthy on any 2xx. `https` verifies against `ca`, or against nothing where `insecure` was said.
+    Http {
+        /// `http://` or `https://` URL with an address or a name.
+        url: String,
+        /// CA file (PEM) for `https`.
+        ca: Option<PathBuf>,
+        /// Skip the verification of the server's certificate.
+        insecure: bool,
+    },
+    /// A TCP connection is accepted.
+    Tcp(SocketAddr),
+    /// A command exits with 0; argv, run without a shell.
+    Command(Vec<String>),
+}
+
+/// `[ipam]`.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct IpamSettings {
+    /// Pools created where the store has none that overlaps.
+    pub pools: Vec<PoolSettings>,
+}
+
+/// One pool of `[ipam] pools`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct PoolSettings {
+    /// The pool's prefix.
+    pub cidr: Prefix,
+    /// Length of its blocks: 20 to 32 for IPv4 (default 26), 116 to 128 for IPv6 (default 122).
+    pub block_size: u8,
+}
+
+/// `[paths]`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Paths {
+    /// Last known good state, endpoint records; default `/var/lib/petiole`.
+    pub state: PathBuf,
+    /// Sockets and the lock file; default `/run/petiole`.
+    pub run: PathBuf,
+}
