@@ -1,1 +1,24 @@
-//! See Cargo.toml; filled in below.
+//! The brain of one node: one pure state machine.
+//!
+//! [`Node`] joins what the store says, what the kernel holds, what the leaves announce and what the operator asked for. The
+//! agent calls, in a loop: [`Node::handle`] for every input, [`Node::handle_timeout`] when [`Node::poll_timeout`] is due, and
+//! after each of them [`Node::poll_effect`] until it is empty.
+
+pub mod effect;
+pub mod event;
+pub mod input;
+pub mod saved;
+pub mod view;
+
+pub use effect::Effect;
+pub use event::{Event, Level};
+pub use input::{Done, EffectId, GateId, Input, Now, QueryId, UnixNanos};
+pub use saved::Saved;
+
+// The agent sees the pure crates through the node, which re-exports what inputs and effects carry.
+pub use petiole_bgp as bgp;
+pub use petiole_config as config;
+pub use petiole_dataplane as dataplane;
+pub use petiole_ipam as ipam;
+pub use petiole_prefix as prefix;
+pub use petiole_store as store;

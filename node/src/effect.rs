@@ -1,0 +1,59 @@
+//! What the node wants done.
+
+use std::time::Duration;
+
+use petiole_config::HealthCheck;
+use petiole_dataplane::Plan;
+use petiole_store::Txn;
+use petiole_store::watch::WatchAction;
+use serde::{Deserialize, Serialize};
+
+use crate::event::Event;
+use crate::input::{EffectId, GateId, QueryId};
+use crate::saved::Saved;
+use crate::view::Answer;
+
+/// One thing to do, in order. A driver carries it out without deciding anything.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Effect {
+    /// List or watch a part of the store.
+    Store(WatchAction),
+    /// Run a transaction; comes back as [`Done::Txn`](crate::Done::Txn).
+    Txn {
+        /// Comes back with the outcome.
+        id: EffectId,
+        /// What to run. Never retried by the driver: an unknown outcome is the node's to resolve.
+        txn: Txn,
+    },
+    /// Dial, send or close.
+    Bgp(petiole_bgp::Action),
+    /// Change the kernel; comes back as [`Input::Applied`](crate::Input::Applied).
+    Apply(Plan),
+    /// Dump links, addresses and routes.
+    Dump,
+    /// Run a health probe once; comes back as [`Input::Probed`](crate::Input::Probed), at the latest after `timeout`.
+    Probe {
+        /// Whose.
+        gate: GateId,
+        /// What to ask.
+        check: HealthCheck,
+        /// How long it may take.
+        timeout: Duration,
+    },
+    /// Write the last known good state, atomically; comes back as [`Done::Saved`](crate::Done::Saved).
+    Save {
+        /// Comes back with the outcome.
+        id: EffectId,
+        /// What to write.
+        saved: Saved,
+    },
+    /// Answer an operator.
+    Reply {
+        /// Whose question.
+        id: QueryId,
+        /// The answer; `Err` in words, ending with the next step.
+        answer: Result<Answer, String>,
+    },
+    /// Say it in the log.
+    Log(Event),
+}

@@ -1,0 +1,136 @@
+//! Everything the node can say in the log, as one enum: a line that is not here is never written.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use petiole_prefix::Prefix;
+use serde::{Deserialize, Serialize};
+
+/// How loud a line is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+pub enum Level {
+    /// Broken: a person must act.
+    Error,
+    /// Somebody should look soon.
+    Warn,
+    /// A state that users see changed.
+    Info,
+    /// Every event.
+    Debug,
+}
+
+/// One line of the log.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Event {
+    /// The agent begins; says what it is.
+    Starting {
+        /// Node name.
+        node: String,
+        /// Whether saved state is used, and why not.
+        saved: String,
+    },
+    /// The store's watch is complete and current.
+    StoreInSync,
+    /// The store went away; everything stays as it is.
+    StoreLost(String),
+    /// A session came up.
+    PeerUp {
+        /// The leaf.
+        peer: IpAddr,
+        /// Its AS.
+        asn: u32,
+    },
+    /// A session went down.
+    PeerDown {
+        /// The leaf.
+        peer: IpAddr,
+        /// In words.
+        reason: String,
+    },
+    /// A prefix is announced from now on.
+    Announced {
+        /// Which.
+        prefix: Prefix,
+        /// By what right.
+        reason: String,
+    },
+    /// A prefix is announced no more.
+    Withdrawn {
+        /// Which.
+        prefix: Prefix,
+        /// Why.
+        reason: String,
+    },
+    /// A health gate changed its verdict.
+    Gate {
+        /// The announcement that it guards.
+        prefix: Prefix,
+        /// The verdict.
+        healthy: bool,
+        /// The last probe in words.
+        detail: String,
+    },
+    /// A block is this node's.
+    BlockOwned(Prefix),
+    /// A block is no longer this node's.
+    BlockLost(Prefix),
+    /// Something is wrong; the same words stand in `status` until it is over.
+    Problem(String),
+    /// A problem is over.
+    ProblemOver(String),
+    /// The guard stopped an announcement: a defect in Petiole.
+    GuardStopped(String),
+    /// Anything about a session for the curious.
+    PeerNote {
+        /// The leaf.
+        peer: IpAddr,
+        /// In words.
+        what: String,
+    },
+    /// The last known good state could not be written.
+    SaveFailed(String),
+}
+
+impl Event {
+    /// How loud the line is.
+    #[must_use]
+    pub const fn level(&self) -> Level {
+        match self {
+            Self::GuardStopped(_) => Level::Error,
+            Self::StoreLost(_) | Self::PeerDown { .. } | Self::Problem(_) | Self::BlockLost(_) | Self::SaveFailed(_) => Level::Warn,
+            Self::Gate { healthy: false, .. } => Level::Warn,
+            Self::PeerNote { .. } => Level::Debug,
+            Self::Starting { .. }
+            | Self::StoreInSync
+            | Self::PeerUp { .. }
+            | Self::Announced { .. }
+            | Self::Withdrawn { .. }
+            | Self::Gate { .. }
+            | Self::BlockOwned(_)
+            | Self::ProblemOver(_) => Level::Info,
+        }
+    }
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Starting { node, saved } => write!(f, "node {node} starts; {saved}"),
+            Self::StoreInSync => f.write_str("the store is in sync"),
+            Self::StoreLost(why) => write!(f, "the store is away, everything stays as it is: {why}"),
+            Self::PeerUp { peer, asn } => write!(f, "session with {peer} (AS {asn}) is up"),
+            Self::PeerDown { peer, reason } => write!(f, "session with {peer} is down: {reason}"),
+            Self::Announced { prefix, reason } => write!(f, "announcing {prefix}: {reason}"),
+            Self::Withdrawn { prefix, reason } => write!(f, "withdrew {prefix}: {reason}"),
+            Self::Gate { prefix, healthy: true, detail } => write!(f, "health of {prefix}: good ({detail})"),
+            Self::Gate { prefix, healthy: false, detail } => write!(f, "health of {prefix}: bad ({detail})"),
+            Self::BlockOwned(block) => write!(f, "block {block} is ours"),
+            Self::BlockLost(block) => write!(f, "block {block} is no longer ours"),
+            Self::Problem(what) => f.write_str(what),
+            Self::ProblemOver(what) => write!(f, "over: {what}"),
+            Self::GuardStopped(what) => write!(f, "the export guard stopped an announcement, which is a defect of Petiole; please report it: {what}"),
+            Self::PeerNote { peer, what } => write!(f, "{peer}: {what}"),
+            Self::SaveFailed(why) => write!(f, "cannot save the last known good state: {why}"),
+        }
+    }
+}

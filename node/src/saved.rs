@@ -1,0 +1,27 @@
+//! The last known good state: what an agent that starts without its store goes on with.
+
+use std::collections::BTreeMap;
+
+use petiole_prefix::Prefix;
+use serde::{Deserialize, Serialize};
+
+use crate::input::UnixNanos;
+
+/// What is on disk. Blocks count only under the same boot id: after a reboot there are no pods, so they wait for the store.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Saved {
+    /// Format of this file; 1.
+    pub version: u32,
+    /// The node that wrote it. Another name makes it void: the blocks belong to somebody else.
+    pub node: String,
+    /// The boot in which it was written.
+    pub boot_id: String,
+    /// When it was written.
+    pub written: UnixNanos,
+    /// The blocks that this node owned, with the revision at which the store said so.
+    pub blocks: BTreeMap<Prefix, i64>,
+    /// The custom filters in force: key to text.
+    pub filters: BTreeMap<String, String>,
+    /// The last verdict of each health gate, by the announced prefix.
+    pub gates: BTreeMap<Prefix, bool>,
+}

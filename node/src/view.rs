@@ -1,0 +1,293 @@
+//! Questions of operators and their answers: the shapes behind `-o json`, which are documented in `docs/cli.md` and stable.
+
+use std::net::IpAddr;
+
+use petiole_bgp::view::{AdvertisedView, PathView, PeerView};
+use petiole_prefix::{Family, Prefix};
+use serde::{Deserialize, Serialize};
+
+use crate::input::UnixNanos;
+
+/// A question.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Query {
+    /// `petiole status`.
+    Status,
+    /// `petiole bgp peers`.
+    Peers,
+    /// `petiole bgp routes [received|advertised] [PEER]`.
+    Routes {
+        /// Which table.
+        table: RouteTable,
+        /// Only of this leaf.
+        peer: Option<IpAddr>,
+    },
+    /// `petiole ipam blocks`.
+    Blocks,
+    /// `petiole fib`.
+    Fib,
+    /// `petiole why PREFIX`.
+    Why(Prefix),
+    /// `petiole ipam assign`: an address of this node for a handle.
+    Assign {
+        /// The owner of the address, as Calico's handles: any text without `/`.
+        handle: String,
+        /// One address of each.
+        families: Vec<Family>,
+    },
+    /// `petiole ipam release IP`.
+    Release(IpAddr),
+    /// `/metrics`.
+    Metrics,
+}
+
+/// Which of the speaker's tables.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RouteTable {
+    /// Best paths of everything learned.
+    Best,
+    /// Adj-RIB-In with the reason of each path's fate.
+    Received,
+    /// Adj-RIB-Out.
+    Advertised,
+}
+
+/// An answer, of the question's kind.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer {
+    /// To [`Query::Status`].
+    Status(Box<StatusView>),
+    /// To [`Query::Peers`].
+    Peers(Vec<PeerView>),
+    /// To [`Query::Routes`] with [`RouteTable::Best`] or [`RouteTable::Received`].
+    Received(Vec<PathView>),
+    /// To [`Query::Routes`] with [`RouteTable::Advertised`].
+    Advertised(Vec<AdvertisedView>),
+    /// To [`Query::Blocks`].
+    Blocks(BlocksView),
+    /// To [`Query::Fib`].
+    Fib(Vec<FibEntry>),
+    /// To [`Query::Why`].
+    Why(Box<WhyView>),
+    /// To [`Query::Assign`].
+    Assigned(Vec<Prefix>),
+    /// To [`Query::Release`].
+    Released(bool),
+    /// To [`Query::Metrics`].
+    Metrics(Vec<Sample>),
+}
+
+/// `petiole status`.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct StatusView {
+    /// Petiole's version.
+    pub version: String,
+    /// Node name.
+    pub node: String,
+    /// Roles, as configured.
+    pub roles: Vec<String>,
+    /// BGP identifier, as soon as it is known.
+    pub router_id: Option<IpAddr>,
+    /// Own AS.
+    pub asn: Option<u32>,
+    /// Time since the agent's start, in seconds.
+    pub uptime_seconds: f64,
+    /// Ready in the sense of `/readyz`, with what is missing.
+    pub ready: bool,
+    /// Why not ready; empty when ready.
+    pub not_ready: Vec<String>,
+    /// The store.
+    pub store: StoreView,
+    /// One line a session.
+    pub peers: Vec<PeerLine>,
+    /// One line a health gate.
+    pub gates: Vec<GateView>,
+    /// The node's own blocks.
+    pub blocks: Vec<Prefix>,
+    /// Every candidate with its verdict.
+    pub announcements: Vec<AnnouncementView>,
+    /// Learned prefixes in the Loc-RIB.
+    pub routes_learned: u64,
+    /// Learned routes that are in the kernel.
+    pub routes_in_kernel: u64,
+    /// What is wrong, in words that end with the next step; empty when nothing is.
+    pub problems: Vec<String>,
+    /// What to do next, for a node that has nothing to do yet.
+    pub next_steps: Vec<String>,
+}
+
+/// The store in `status`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct StoreView {
+    /// `etcd` with its endpoints, or `embedded` with its folder.
+    pub kind: String,
+    /// `connecting`, `listing`, `in sync` or `frozen`.
+    pub state: String,
+    /// The last failure in words.
+    pub error: Option<String>,
+}
+
+/// A session in `status`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct PeerLine {
+    /// The leaf.
+    pub peer: IpAddr,
+    /// Its AS, as configured or learned.
+    pub asn: Option<u32>,
+    /// FSM state.
+    pub state: String,
+    /// The uplink, by interface name.
+    pub uplink: Option<String>,
+    /// The last error in words.
+    pub last_error: Option<String>,
+}
+
+/// A health gate.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct GateView {
+    /// What it guards.
+    pub prefix: Prefix,
+    /// The check in words.
+    pub check: String,
+    /// `healthy`, `unhealthy`, or `unknown` before the first verdict.
+    pub state: String,
+    /// Successes (positive) or failures (negative) in a row.
+    pub streak: i64,
+    /// The last probe in words.
+    pub last: Option<String>,
+}
+
+/// A candidate for announcement with its verdict.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct AnnouncementView {
+    /// Which prefix.
+    pub prefix: Prefix,
+    /// `block`, `address`, `anycast`, `service-range` or `loopback`.
+    pub kind: String,
+    /// Whether it is announced.
+    pub announced: bool,
+    /// Stable code of the deciding reason.
+    pub code: String,
+    /// The reason in words.
+    pub reason: String,
+    /// Since when, nanoseconds since the epoch.
+    pub since: UnixNanos,
+}
+
+/// `petiole ipam blocks`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct BlocksView {
+    /// The pools.
+    pub pools: Vec<PoolView>,
+    /// Every block that the store holds.
+    pub blocks: Vec<BlockView>,
+}
+
+/// A pool.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct PoolView {
+    /// Name of its resource.
+    pub name: String,
+    /// Its prefix.
+    pub cidr: Prefix,
+    /// Length of its blocks.
+    pub block_size: u8,
+    /// How many blocks it has.
+    pub total: u64,
+    /// How many are claimed.
+    pub claimed: u64,
+    /// Whether new blocks may be claimed, and why not.
+    pub refused: Option<String>,
+}
+
+/// A block.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct BlockView {
+    /// Its prefix.
+    pub cidr: Prefix,
+    /// The owner's name; `None` without affinity.
+    pub owner: Option<String>,
+    /// Whether this node owns it.
+    pub ours: bool,
+    /// Addresses in use.
+    pub used: u32,
+    /// Addresses in all.
+    pub size: u32,
+}
+
+/// A route that Petiole wants, or has, in the kernel.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct FibEntry {
+    /// Destination.
+    pub prefix: Prefix,
+    /// `learned`, `block`, `range`.
+    pub kind: String,
+    /// `via 10.122.101.0 dev eth1`, sorted; empty for blackholes.
+    pub hops: Vec<String>,
+    /// Preferred source.
+    pub prefsrc: Option<IpAddr>,
+    /// `in kernel`, `pending`, `failed`, `held by a foreign route`, `adopted`, `not installed`.
+    pub state: String,
+    /// Why it is so, in words; empty for `in kernel`.
+    pub reason: String,
+}
+
+/// `petiole why PREFIX`.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct WhyView {
+    /// What was asked.
+    pub prefix: Prefix,
+    /// `announced`, `not announced`, `learned` or `unknown`.
+    pub verdict: String,
+    /// One sentence.
+    pub summary: String,
+    /// The chain of decisions, from intent to wire.
+    pub steps: Vec<WhyStep>,
+    /// Paths from leaves, each with its fate.
+    pub received: Vec<PathView>,
+    /// To which leaves it was announced.
+    pub advertised: Vec<AdvertisedView>,
+    /// What the kernel holds for exactly this prefix.
+    pub kernel: Option<FibEntry>,
+}
+
+/// One decision on the way.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct WhyStep {
+    /// What was asked: `role`, `ownership`, `filter`, `health`, `kernel`, `guard`, `import`, `decision`, `fib`.
+    pub question: String,
+    /// Whether it lets the prefix pass.
+    pub pass: bool,
+    /// Stable code.
+    pub code: String,
+    /// In words.
+    pub detail: String,
+}
+
+/// What a metric counts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SampleKind {
+    /// Only grows.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+}
+
+/// One value of `/metrics`.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Sample {
+    /// Name with the unit, without the `_total` of counters.
+    pub name: String,
+    /// What it means.
+    pub help: String,
+    /// What it counts.
+    pub kind: SampleKind,
+    /// Labels, in order.
+    pub labels: Vec<(String, String)>,
+    /// The value.
+    pub value: f64,
+}
