@@ -1,0 +1,170 @@
+//! Whom to talk to, and as whom.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use petiole_prefix::Family;
+use serde::{Deserialize, Serialize};
+
+/// The name of a configured neighbour, stable over its sessions.
+///
+/// Opaque: today it is the neighbour's configured address; a neighbour found on an interface will get another constructor.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct PeerId(IpAddr);
+
+impl PeerId {
+    /// The neighbour configured by this address.
+    #[must_use]
+    pub const fn of_address(addr: IpAddr) -> Self {
+        Self(addr)
+    }
+}
+
+impl fmt::Display for PeerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+/// One TCP connection, for ever: an id is never used twice, so a late event of a dead connection can't hit a living one.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ConnId {
+    /// Opened by us; the speaker chose the number, in [`Action::Connect`](crate::Action::Connect).
+    Dialled(u64),
+    /// Opened by the other side; the driver chose the number, in [`Event::Accepted`](crate::Event::Accepted).
+    Accepted(u64),
+}
+
+impl fmt::Display for ConnId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Dialled(n) => write!(f, "dialled {n}"),
+            Self::Accepted(n) => write!(f, "accepted {n}"),
+        }
+    }
+}
+
+/// Who this node is, the same for every session.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct LocalConfig {
+    /// Our AS number; not 0.
+    pub asn: u32,
+    /// Our BGP Identifier (RFC 6286: any non-zero value, unique within the AS).
+    pub router_id: Ipv4Addr,
+}
+
+/// Which AS a neighbour may be in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RemoteAsn {
+    /// Exactly this one.
+    Is(u32),
+    /// Any but ours.
+    External,
+}
+
+impl RemoteAsn {
+    /// Whether an OPEN with this AS number is acceptable to a speaker in `local`.
+    #[must_use]
+    pub const fn accepts(self, asn: u32, local: u32) -> bool {
+        match self {
+            Self::Is(n) => asn == n && asn != 0,
+            Self::External => asn != 0 && asn != local,
+        }
+    }
+}
+
+impl fmt::Display for RemoteAsn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Is(n) => write!(f, "AS {n}"),
+            Self::External => f.write_str("any AS but ours"),
+        }
+    }
+}
+
+/// One neighbour.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct PeerConfig {
+    /// Address to dial, and the source address its connections must come from.
+    pub remote: IpAddr,
+    /// TCP port to dial; 179 (RFC 4271 section 2) unless a test says otherwise.
+    pub port: u16,
+    /// AS the neighbour must be in.
+    pub remote_asn: RemoteAsn,
+    /// Source address of our connections; `None` lets the kernel choose.
+    pub local_address: Option<IpAddr>,
+    /// Hold time we propose: zero (no keepalives at all) or 3 s to 65,535 s, whole seconds (RFC 4271 section 4.2).
+    pub hold_time: Duration,
+    /// The longest wait between two attempts to connect. Attempts start one second apart and back off to this.
+    pub connect_retry: Duration,
+    /// Families to negotiate.
+    pub families: BTreeSet<Family>,
+    /// Never dial, only accept.
+    pub passive: bool,
+}
+
+impl PeerConfig {
+    /// The usual neighbour at an address: port 179, both families, hold time 9 s, retry within 5 s, dialling.
+    #[must_use]
+    pub fn new(remote: IpAddr, remote_asn: RemoteAsn) -> Self {
+        Self {
+            remote,
+            port: 179,
+            remote_asn,
+            local_address: None,
+            hold_time: Duration::from_secs(9),
+            connect_retry: Duration::from_secs(5),
+            families: Family::BOTH.into_iter().collect(),
+            passive: false,
+        }
+    }
+
+    /// Whether these settings can make a session of `local`.
+    ///
+    /// # Errors
+    /// The first setting that can't, and what would. The speaker keeps such a peer idle and says the same in its view.
+    pub fn check(&self, local: &LocalConfig) -> Result<(), ConfigError> {
+        match self.remote_asn {
+            RemoteAsn::Is(0) => return Err(ConfigError::AsnZero),
+            RemoteAsn::Is(n) if n == local.asn => return Err(ConfigError::Internal { asn: n }),
+            RemoteAsn::Is(_) | RemoteAsn::External => {}
+        }
+        let secs = self.hold_time.as_secs();
+        if self.hold_time.subsec_nanos() != 0 || secs > u64::from(u16::MAX) || secs == 1 || secs == 2 {
+            return Err(ConfigError::HoldTime { given: self.hold_time });
+        }
+        if self.families.is_empty() {
+            return Err(ConfigError::NoFamily);
+        }
+        Ok(())
+    }
+}
+
+/// Why a neighbour's settings can't make a session.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ConfigError {
+    /// AS 0 is reserved (RFC 7607).
+    #[error("AS 0 is reserved: give the neighbour's real AS number, or \"external\"")]
+    AsnZero,
+    /// Only external sessions are spoken.
+    #[error("AS {asn} is our own: sessions inside one AS are not spoken; give the leaf an AS of its own")]
+    Internal {
+        /// The AS number.
+        asn: u32,
+    },
+    /// RFC 4271 section 4.2.
+    #[error("a hold time of {given:?} can't be sent: use 0 or whole seconds from 3 to 65535")]
+    HoldTime {
+        /// What was asked for.
+        given: Duration,
+    },
+    /// Nothing to exchange.
+    #[error("no address family is enabled: enable IPv4, IPv6 or both")]
+    NoFamily,
+}

@@ -1,0 +1,329 @@
+//! What crosses the speaker's border: connection events in; actions, reports and timer reasons out.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use bytes::Bytes;
+use petiole_prefix::{Family, Prefix};
+use serde::{Deserialize, Serialize};
+
+use crate::config::{ConfigError, ConnId, PeerId};
+use crate::guard::GuardError;
+use crate::wire::{Notification, Treatment, UpdateFault};
+
+/// Something that happened to a TCP connection.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Event {
+    /// A connection asked for by [`Action::Connect`] is there.
+    Connected {
+        /// Which.
+        conn: ConnId,
+        /// Our end.
+        local: SocketAddr,
+        /// Their end.
+        remote: SocketAddr,
+    },
+    /// A connection asked for by [`Action::Connect`] did not come to be.
+    ConnectFailed {
+        /// Which.
+        conn: ConnId,
+        /// Why, in the words of the system.
+        error: String,
+    },
+    /// Somebody connected to our port.
+    Accepted {
+        /// A number the driver has never used before, as [`ConnId::Accepted`].
+        conn: ConnId,
+        /// Our end.
+        local: SocketAddr,
+        /// Their end.
+        remote: SocketAddr,
+    },
+    /// Bytes arrived, in order; pieces may be cut anywhere.
+    Received {
+        /// On which connection.
+        conn: ConnId,
+        /// The bytes; the speaker copies what it keeps.
+        bytes: Bytes,
+    },
+    /// The other side closed, or the connection broke. Not sent for connections closed by an [`Action`].
+    Closed {
+        /// Which.
+        conn: ConnId,
+        /// `None` for an orderly close.
+        error: Option<String>,
+    },
+    /// The kernel took bytes given by [`Action::Send`]. The speaker keeps a bounded amount outstanding per connection and goes
+    /// on when it hears this.
+    Written {
+        /// On which connection.
+        conn: ConnId,
+        /// How many bytes more.
+        bytes: usize,
+    },
+}
+
+/// What the driver of TCP connections is to do, in this order.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// Open a connection; answer with [`Event::Connected`] or [`Event::ConnectFailed`].
+    Connect {
+        /// The new connection's name.
+        conn: ConnId,
+        /// For which neighbour (socket options such as passwords hang on it).
+        peer: PeerId,
+        /// Source address to bind, if any.
+        local: Option<IpAddr>,
+        /// Where to.
+        remote: SocketAddr,
+    },
+    /// Write these bytes; report [`Event::Written`] as the kernel takes them.
+    Send {
+        /// On which connection.
+        conn: ConnId,
+        /// One or more whole messages.
+        bytes: Bytes,
+    },
+    /// Close once everything sent before has been written; also cancels a pending [`Action::Connect`]. No more events of this
+    /// connection are expected, and none are heeded.
+    Close {
+        /// Which.
+        conn: ConnId,
+    },
+    /// Abort at once, whatever is unsent: the way to the other side is known to be gone.
+    Reset {
+        /// Which.
+        conn: ConnId,
+    },
+    /// Stop reading: the speaker has more input than it could work off. The kernel's window then slows the other side down.
+    PauseReading {
+        /// Which.
+        conn: ConnId,
+    },
+    /// Read again.
+    ResumeReading {
+        /// Which.
+        conn: ConnId,
+    },
+}
+
+/// Why a session ended, or never began.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DownReason {
+    /// The operator disabled the neighbour.
+    Disabled,
+    /// The neighbour was taken out of the configuration.
+    Deconfigured,
+    /// Its configuration changed in a way that needs a new session.
+    ConfigChanged,
+    /// Its settings can't make a session.
+    Misconfigured(ConfigError),
+    /// The uplink it is reached by went down.
+    LinkDown,
+    /// We sent a NOTIFICATION.
+    NotificationSent(Notification),
+    /// They sent a NOTIFICATION.
+    NotificationReceived(Notification),
+    /// Nothing was heard for the hold time, and nothing was waiting to be read on our side: the peer was silent.
+    HoldTimerExpired,
+    /// They closed the connection without a NOTIFICATION.
+    Closed,
+    /// The connection broke.
+    Broken(String),
+    /// No connection could be made.
+    ConnectFailed(String),
+    /// No answer to our connection attempt in time.
+    ConnectTimedOut,
+    /// This connection lost against the other of a pair (RFC 4271 section 6.8); the session goes on over that one.
+    Collision,
+}
+
+impl fmt::Display for DownReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Disabled => f.write_str("disabled by the operator"),
+            Self::Deconfigured => f.write_str("taken out of the configuration"),
+            Self::ConfigChanged => f.write_str("its configuration changed"),
+            Self::Misconfigured(e) => write!(f, "can't be spoken to: {e}"),
+            Self::LinkDown => f.write_str("the uplink went down"),
+            Self::NotificationSent(n) => write!(f, "we ended it: {n}"),
+            Self::NotificationReceived(n) => write!(f, "the peer ended it: {n}"),
+            Self::HoldTimerExpired => f.write_str("hold timer expired: the peer was silent"),
+            Self::Closed => f.write_str("the peer closed the connection without saying why"),
+            Self::Broken(e) => write!(f, "the connection broke: {e}"),
+            Self::ConnectFailed(e) => write!(f, "can't connect: {e}"),
+            Self::ConnectTimedOut => f.write_str("can't connect: no answer"),
+            Self::Collision => f.write_str("the other of two simultaneous connections was kept"),
+        }
+    }
+}
+
+/// A report, for logs, metrics and waiting tests. Never needed to keep the protocol going.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SpeakerEvent {
+    /// A session reached Established.
+    PeerUp {
+        /// Whose.
+        peer: PeerId,
+        /// When.
+        at: Duration,
+        /// Our end.
+        local: SocketAddr,
+        /// Their end.
+        remote: SocketAddr,
+        /// Their AS.
+        asn: u32,
+        /// Families both sides want.
+        families: Vec<Family>,
+        /// Negotiated hold time; zero means none.
+        hold_time: Duration,
+    },
+    /// An Established session ended. Routes learned over it are being taken out in the following batches; a forwarding table
+    /// that groups next hops may drop this peer's at once.
+    PeerDown {
+        /// Whose.
+        peer: PeerId,
+        /// When.
+        at: Duration,
+        /// Why.
+        reason: DownReason,
+    },
+    /// A connection ended before it was Established.
+    ConnectionLost {
+        /// Whose.
+        peer: PeerId,
+        /// When.
+        at: Duration,
+        /// Why.
+        reason: DownReason,
+        /// When the next attempt is due, if one is.
+        retry_at: Option<Duration>,
+    },
+    /// Somebody connected and was turned away without a byte.
+    ConnectionRefused {
+        /// Their end.
+        remote: SocketAddr,
+        /// Why.
+        why: RefusedBecause,
+    },
+    /// We sent a NOTIFICATION.
+    NotificationSent {
+        /// To whom.
+        peer: PeerId,
+        /// What.
+        notification: Notification,
+    },
+    /// They sent a NOTIFICATION.
+    NotificationReceived {
+        /// Who.
+        peer: PeerId,
+        /// What.
+        notification: Notification,
+    },
+    /// A part of an UPDATE was malformed and handled without ending the session (RFC 7606).
+    UpdateError {
+        /// Whose.
+        peer: PeerId,
+        /// What was done.
+        treatment: Treatment,
+        /// What was wrong.
+        fault: UpdateFault,
+    },
+    /// The peer has sent all it had at first (RFC 4724 section 2).
+    EndOfRibReceived {
+        /// Who.
+        peer: PeerId,
+        /// For which family.
+        family: Family,
+        /// When.
+        at: Duration,
+    },
+    /// We have sent all we had at first.
+    EndOfRibSent {
+        /// To whom.
+        peer: PeerId,
+        /// For which family.
+        family: Family,
+        /// When.
+        at: Duration,
+    },
+    /// The peer asked for everything again (RFC 2918).
+    RefreshRequested {
+        /// Who.
+        peer: PeerId,
+        /// For which family.
+        family: Family,
+    },
+    /// Prefixes were handed to the connection in one UPDATE.
+    Advertised {
+        /// To whom.
+        peer: PeerId,
+        /// Which.
+        prefixes: Vec<Prefix>,
+        /// When.
+        at: Duration,
+    },
+    /// Withdrawals were handed to the connection in one UPDATE.
+    Withdrawn {
+        /// From whom.
+        peer: PeerId,
+        /// Which.
+        prefixes: Vec<Prefix>,
+        /// When.
+        at: Duration,
+    },
+    /// The guard stopped an UPDATE that would have announced something without proof. A defect of ours: report it.
+    GuardDropped {
+        /// To whom it would have gone.
+        peer: PeerId,
+        /// What was wrong with it.
+        error: GuardError,
+    },
+}
+
+/// Why an incoming connection got nothing but a close.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RefusedBecause {
+    /// Its address belongs to no configured neighbour.
+    Stranger,
+    /// The neighbour is disabled, misconfigured or its link is down.
+    Idle,
+    /// The neighbour failed too often lately and waits out its back-off.
+    BackingOff,
+}
+
+impl fmt::Display for RefusedBecause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Stranger => "no configured neighbour has this address",
+            Self::Idle => "the neighbour is idle",
+            Self::BackingOff => "the neighbour failed too often and waits",
+        })
+    }
+}
+
+/// Why the speaker wants to be called back.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TimerReason {
+    /// Work was put off to keep one call short; due at once.
+    Backlog,
+    /// A connection is to be tried.
+    ConnectRetry,
+    /// A connection attempt has taken too long.
+    ConnectTimeout,
+    /// No OPEN, or no KEEPALIVE after it, arrived in time.
+    OpenHold,
+    /// The hold timer of a session.
+    Hold,
+    /// A KEEPALIVE is to be sent.
+    Keepalive,
+    /// A session was up for long enough to forget past failures.
+    Stable,
+}

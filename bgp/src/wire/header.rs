@@ -1,0 +1,68 @@
+//! Framing (RFC 4271 sections 4.1 and 6.1).
+
+use super::notification::{ErrorCode, Notification};
+use super::{HEADER_LEN, MAX_MESSAGE_LEN, MessageType};
+
+const MARKER: [u8; 16] = [0xff; 16];
+
+/// One whole message at the head of a buffer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Frame<'a> {
+    /// Its type.
+    pub kind: MessageType,
+    /// What follows the header.
+    pub body: &'a [u8],
+    /// Octets of the whole, header included.
+    pub len: usize,
+}
+
+/// The message at the head of `buffer`; `None` when more bytes are needed.
+///
+/// # Errors
+/// The NOTIFICATION that answers a broken header. The stream can't be read on after it.
+pub fn frame(buffer: &[u8]) -> Result<Option<Frame<'_>>, Notification> {
+    let Some(header) = buffer.first_chunk::<HEADER_LEN>() else {
+        return Ok(None);
+    };
+    if header.first_chunk() != Some(&MARKER) {
+        return Err(Notification::new(ErrorCode::Header, 1));
+    }
+    let length = [header[16], header[17]];
+    let len = usize::from(u16::from_be_bytes(length));
+    let bad_length = || Notification::new(ErrorCode::Header, 2).with_data(&length);
+    if !(HEADER_LEN..=MAX_MESSAGE_LEN).contains(&len) {
+        return Err(bad_length());
+    }
+    // Judged before the body arrives, so that a peer can't make us wait for what is refused anyway.
+    let kind = MessageType::from_code(header[18])
+        .ok_or_else(|| Notification::new(ErrorCode::Header, 3).with_data(&[header[18]]))?;
+    let possible = match kind {
+        MessageType::Open => len >= HEADER_LEN + 10,
+        MessageType::Update => len >= HEADER_LEN + 4,
+        MessageType::Notification => len >= HEADER_LEN + 2,
+        MessageType::Keepalive => len == HEADER_LEN,
+        // Its length is judged with it: the error has a code of its own (RFC 7313 section 5).
+        MessageType::RouteRefresh => true,
+    };
+    if !possible {
+        return Err(bad_length());
+    }
+    Ok(buffer.get(HEADER_LEN..len).map(|body| Frame { kind, body, len }))
+}
+
+/// Appends a message whose body is written by `body`. The caller keeps it within [`MAX_MESSAGE_LEN`].
+pub fn message(out: &mut Vec<u8>, kind: MessageType, body: impl FnOnce(&mut Vec<u8>)) {
+    let start = out.len();
+    out.extend_from_slice(&MARKER);
+    out.extend_from_slice(&[0, 0, kind as u8]);
+    body(out);
+    let len = u16::try_from(out.len() - start).unwrap_or(u16::MAX);
+    if let Some(field) = out.get_mut(start + 16..start + 18) {
+        field.copy_from_slice(&len.to_be_bytes());
+    }
+}
+
+/// Appends a KEEPALIVE.
+pub fn keepalive(out: &mut Vec<u8>) {
+    message(out, MessageType::Keepalive, |_| {});
+}

@@ -1,0 +1,178 @@
+//! NOTIFICATION messages (RFC 4271 sections 4.5 and 6, RFC 4486).
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// Error codes (RFC 4271 section 4.5, RFC 7313).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum ErrorCode {
+    /// Message Header Error.
+    Header = 1,
+    /// OPEN Message Error.
+    Open = 2,
+    /// UPDATE Message Error.
+    Update = 3,
+    /// Hold Timer Expired.
+    HoldTimer = 4,
+    /// Finite State Machine Error; subcodes of RFC 6608.
+    Fsm = 5,
+    /// Cease; subcodes of RFC 4486.
+    Cease = 6,
+    /// ROUTE-REFRESH Message Error (RFC 7313).
+    RouteRefresh = 7,
+}
+
+/// Subcodes of Cease (RFC 4486 section 3, RFC 8538).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum CeaseSubcode {
+    /// Maximum Number of Prefixes Reached.
+    MaximumPrefixes = 1,
+    /// Administrative Shutdown.
+    AdministrativeShutdown = 2,
+    /// Peer De-configured.
+    PeerDeconfigured = 3,
+    /// Administrative Reset.
+    AdministrativeReset = 4,
+    /// Connection Rejected.
+    ConnectionRejected = 5,
+    /// Other Configuration Change.
+    OtherConfigurationChange = 6,
+    /// Connection Collision Resolution.
+    ConnectionCollision = 7,
+    /// Out of Resources.
+    OutOfResources = 8,
+    /// Hard Reset (RFC 8538).
+    HardReset = 9,
+}
+
+/// Why a session is ended, as said to the other side.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Notification {
+    /// Error code; see [`ErrorCode`] for those that have a name.
+    pub code: u8,
+    /// Error subcode, 0 where unspecific.
+    pub subcode: u8,
+    /// What belongs to it: the offending value, or text in a Cease (RFC 9003).
+    pub data: Vec<u8>,
+}
+
+impl Notification {
+    /// One without data.
+    #[must_use]
+    pub const fn new(code: ErrorCode, subcode: u8) -> Self {
+        Self { code: code as u8, subcode, data: Vec::new() }
+    }
+
+    /// A Cease.
+    #[must_use]
+    pub const fn cease(subcode: CeaseSubcode) -> Self {
+        Self::new(ErrorCode::Cease, subcode as u8)
+    }
+
+    /// The same with data.
+    #[must_use]
+    pub fn with_data(mut self, data: &[u8]) -> Self {
+        self.data = data.to_vec();
+        self
+    }
+
+    /// Reads the body of a NOTIFICATION. Nothing in it can be answered by an error (RFC 4271 section 6.4): what is missing
+    /// reads as 0.
+    #[must_use]
+    pub fn decode(body: &[u8]) -> Self {
+        Self {
+            code: body.first().copied().unwrap_or(0),
+            subcode: body.get(1).copied().unwrap_or(0),
+            data: body.get(2..).unwrap_or_default().to_vec(),
+        }
+    }
+
+    /// Appends the whole message.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        let room = super::MAX_MESSAGE_LEN - super::HEADER_LEN - 2;
+        let data = self.data.get(..room).unwrap_or(&self.data);
+        super::header::message(out, super::MessageType::Notification, |out| {
+            out.extend_from_slice(&[self.code, self.subcode]);
+            out.extend_from_slice(data);
+        });
+    }
+
+    /// The text of a shutdown or reset (RFC 9003 section 2), with control characters made harmless. `None` if there is none.
+    #[must_use]
+    pub fn shutdown_communication(&self) -> Option<String> {
+        let with_text = [CeaseSubcode::AdministrativeShutdown as u8, CeaseSubcode::AdministrativeReset as u8];
+        if self.code != ErrorCode::Cease as u8 || !with_text.contains(&self.subcode) {
+            return None;
+        }
+        let (len, rest) = self.data.split_first()?;
+        let text = rest.get(..usize::from(*len))?;
+        if text.is_empty() {
+            return None;
+        }
+        Some(String::from_utf8_lossy(text).chars().map(|c| if c.is_control() { ' ' } else { c }).collect())
+    }
+
+    fn words(&self) -> (&'static str, &'static str) {
+        match (self.code, self.subcode) {
+            (1, 1) => ("message header error", "connection not synchronised"),
+            (1, 2) => ("message header error", "bad message length"),
+            (1, 3) => ("message header error", "bad message type"),
+            (1, _) => ("message header error", ""),
+            (2, 1) => ("OPEN error", "unsupported version"),
+            (2, 2) => ("OPEN error", "bad peer AS"),
+            (2, 3) => ("OPEN error", "bad BGP identifier"),
+            (2, 4) => ("OPEN error", "unsupported optional parameter"),
+            (2, 6) => ("OPEN error", "unacceptable hold time"),
+            (2, 7) => ("OPEN error", "unsupported capability"),
+            (2, 11) => ("OPEN error", "role mismatch"),
+            (2, _) => ("OPEN error", ""),
+            (3, 1) => ("UPDATE error", "malformed attribute list"),
+            (3, 2) => ("UPDATE error", "unrecognised well-known attribute"),
+            (3, 3) => ("UPDATE error", "missing well-known attribute"),
+            (3, 4) => ("UPDATE error", "attribute flags"),
+            (3, 5) => ("UPDATE error", "attribute length"),
+            (3, 6) => ("UPDATE error", "invalid ORIGIN"),
+            (3, 8) => ("UPDATE error", "invalid NEXT_HOP"),
+            (3, 9) => ("UPDATE error", "optional attribute"),
+            (3, 10) => ("UPDATE error", "invalid network field"),
+            (3, 11) => ("UPDATE error", "malformed AS_PATH"),
+            (3, _) => ("UPDATE error", ""),
+            (4, _) => ("hold timer expired", ""),
+            (5, 1) => ("state machine error", "unexpected message in OpenSent"),
+            (5, 2) => ("state machine error", "unexpected message in OpenConfirm"),
+            (5, 3) => ("state machine error", "unexpected message in Established"),
+            (5, _) => ("state machine error", ""),
+            (6, 1) => ("cease", "maximum number of prefixes reached"),
+            (6, 2) => ("cease", "administrative shutdown"),
+            (6, 3) => ("cease", "peer de-configured"),
+            (6, 4) => ("cease", "administrative reset"),
+            (6, 5) => ("cease", "connection rejected"),
+            (6, 6) => ("cease", "other configuration change"),
+            (6, 7) => ("cease", "connection collision"),
+            (6, 8) => ("cease", "out of resources"),
+            (6, 9) => ("cease", "hard reset"),
+            (6, 10) => ("cease", "BFD down"),
+            (6, _) => ("cease", ""),
+            (7, _) => ("ROUTE-REFRESH error", ""),
+            _ => ("unknown error", ""),
+        }
+    }
+}
+
+impl fmt::Display for Notification {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (code, subcode) = self.words();
+        f.write_str(code)?;
+        if !subcode.is_empty() {
+            write!(f, ": {subcode}")?;
+        }
+        write!(f, " ({}/{})", self.code, self.subcode)?;
+        match self.shutdown_communication() {
+            Some(text) => write!(f, ", saying {text:?}"),
+            None => Ok(()),
+        }
+    }
+}
