@@ -1,2 +1,129 @@
-//! The developer commands.
-fn main() {}
+//! The developer's commands: `cargo xtask demo`, `test`, `check`, `lab`, `bench`, `fuzz`.
+//!
+//! It links nothing of ours: it installs what the machine lacks, builds, then runs the built binaries, so that it starts
+//! on a machine where nothing else builds yet (the etcd client needs `protoc` before its build script runs).
+
+mod artifacts;
+mod check;
+mod clean;
+mod forward;
+mod fuzz;
+mod packages;
+mod report;
+mod run;
+mod suite;
+mod terminal;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Args, Parser, Subcommand};
+
+/// The developer's commands of Petiole.
+#[derive(Parser)]
+#[command(
+    name = "cargo xtask",
+    bin_name = "cargo xtask",
+    after_help = "Examples:
+  cargo xtask demo                           the reference fabric on one screen, then gone
+  cargo xtask demo --keep                    the same, left running
+  cargo xtask test                           every check and every test of the project
+  cargo xtask test collision                 only the tests whose name contains `collision`
+  cargo xtask lab up                         bring containerlab/clos.clab.yml up in network namespaces
+  cargo xtask lab exec leaf1 -- vtysh -c 'show bgp summary'
+  cargo xtask lab down                       take it down again
+
+What a command needs from Debian is installed first, as root; a second run installs nothing."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Bring the reference fabric up and show on one screen what it does; exit 0 only if all of it was observed
+    #[command(
+        after_help = "Examples:\n  cargo xtask demo\n  cargo xtask demo --keep     leave it running and say what to try next"
+    )]
+    Demo(Forward),
+    /// Run every check and every test of the project: format, lints, unit, property, lab
+    #[command(after_help = "Examples:
+  cargo xtask test                  everything; what CI runs
+  cargo xtask test hold_timer       only the tests whose name contains `hold_timer`, without the checks")]
+    Test {
+        /// Run only the tests whose name contains this text, and skip the checks
+        filter: Option<String>,
+    },
+    /// Check format, lints, documentation and dependencies; run no test
+    #[command(after_help = "Example:\n  cargo xtask check && cargo xtask test")]
+    Check,
+    /// Run a topology of containerlab/ in network namespaces
+    #[command(
+        subcommand,
+        after_help = "Examples:
+  cargo xtask lab up                                      containerlab/clos.clab.yml
+  cargo xtask lab up containerlab/clos.clab.yml --name b  a second one beside it
+  cargo xtask lab status
+  cargo xtask lab exec spine1 -- vtysh -c 'show bgp ipv4 unicast'
+  cargo xtask lab down --name b"
+    )]
+    Lab(LabCommand),
+    /// Measure: times, ratios and memory, each against its goal
+    #[command(
+        after_help = "Examples:\n  cargo xtask bench                  every bench\n  cargo xtask bench convergence"
+    )]
+    Bench(Forward),
+    /// Fuzz one parser
+    #[command(after_help = "Example:\n  cargo xtask fuzz bgp_message")]
+    Fuzz {
+        /// The target's name: a file of fuzz/fuzz_targets without its `.rs`
+        target: String,
+    },
+}
+
+#[derive(Subcommand)]
+enum LabCommand {
+    /// Bring a topology up: `lab up [TOPOLOGY] [--name N]`
+    Up(Forward),
+    /// Take it down, whatever is left of it: `lab down [TOPOLOGY] [--name N]`
+    Down(Forward),
+    /// Run a command in a node: `lab exec NODE -- COMMAND...`
+    Exec(Forward),
+    /// Say which nodes and processes run: `lab status [TOPOLOGY] [--name N]`
+    Status(Forward),
+}
+
+/// Words handed to `petiole-lab` as they are; it documents them (`--help` is handed on as well).
+#[derive(Args)]
+#[command(disable_help_flag = true)]
+struct Forward {
+    /// Handed to petiole-lab unchanged; `--help` lists what it takes
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGS")]
+    args: Vec<OsString>,
+}
+
+fn main() -> ExitCode {
+    match dispatch(Cli::parse().command) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("{} {error:#}", terminal::err().bad("error:"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(command: Command) -> Result<ExitCode> {
+    match command {
+        Command::Demo(words) => forward::lab("demo", &words.args),
+        Command::Test { filter } => suite::run(filter.as_deref()),
+        Command::Check => check::run(),
+        Command::Lab(LabCommand::Up(words)) => forward::lab("up", &words.args),
+        Command::Lab(LabCommand::Down(words)) => forward::lab("down", &words.args),
+        Command::Lab(LabCommand::Exec(words)) => forward::lab("exec", &words.args),
+        Command::Lab(LabCommand::Status(words)) => forward::lab("status", &words.args),
+        Command::Bench(words) => forward::lab("bench", &words.args),
+        Command::Fuzz { target } => fuzz::run(&target),
+    }
+}
