@@ -88,7 +88,7 @@ pub struct RouteKey {
 }
 
 /// A route's value.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub struct Route {
     /// What it does.
     pub kind: RouteKind,
@@ -100,15 +100,26 @@ pub struct Route {
     pub hops: Vec<Hop>,
 }
 
+/// How a route is written, so that a foreign one is never replaced.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Put {
+    /// Nobody held the key when the plan was made: `NLM_F_CREATE|NLM_F_EXCL`, so that the kernel refuses with `EEXIST` where
+    /// somebody does meanwhile. Without `NLM_F_EXCL`, IPv6 would make ours a sibling of theirs.
+    Create,
+    /// We hold the key: `NLM_F_CREATE|NLM_F_REPLACE`, one step, never a delete and an add.
+    Replace,
+}
+
 /// One step of a plan, in the order in which it must be carried out.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub enum Step {
     /// Put the address on the interface.
     AddAddress(Address),
     /// Take the address off the interface.
     DeleteAddress(Address),
-    /// Create the route, or replace ours at the same key: never a foreign one (`NLM_F_CREATE|NLM_F_REPLACE` only where we hold the key).
-    PutRoute(RouteKey, Route),
+    /// Write the route: [`Put`] says whether the key must be free or is held by ours.
+    PutRoute(RouteKey, Route, Put),
     /// Delete the route; the kernel is told our protocol with it, so that a foreign one cannot match.
     DeleteRoute(RouteKey, Route),
 }
@@ -130,7 +141,7 @@ pub struct Plan {
 pub type StepResult = Result<(), KernelError>;
 
 /// Why the kernel refused a step.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, thiserror::Error, Serialize, Deserialize)]
 #[error("{}{}", errno_words(*errno), detail.as_deref().map(|d| format!(" ({d})")).unwrap_or_default())]
 pub struct KernelError {
     /// Positive errno.
@@ -176,4 +187,3 @@ fn errno_words(errno: i32) -> String {
         other => format!("errno {other}"),
     }
 }
-
