@@ -5,6 +5,13 @@
 //! embedded store and every simulation run on it), and [`filter`] reads the BIRD statements that operators keep in it.
 
 pub mod filter;
+pub mod memory;
 pub mod txn;
+pub mod watch;
 
+pub use memory::{Applied, Memory};
 pub use txn::{Change, Compare, KeyValue, Op, OpResult, Revision, StoreError, Txn, TxnOutcome};
+pub use watch::{Fact, Watch, WatchAction, WatchEnd, WatchEvent, WatchId, WatchPhase, WatchState};
+
+/// Nanoseconds since the Unix epoch.
+pub type UnixNanos = u64;

@@ -100,3 +100,108 @@ pub enum StoreError {
     #[error("the store did not answer, so the outcome is unknown: {0}")]
     Unknown(String),
 }
+
+impl KeyValue {
+    /// The value as text, for errors; bytes that are no UTF-8 are shown as such.
+    #[must_use]
+    pub fn text(&self) -> std::borrow::Cow<'_, str> {
+        String::from_utf8_lossy(&self.value)
+    }
+}
+
+impl Change {
+    /// The key that changed.
+    #[must_use]
+    pub fn key(&self) -> &str {
+        match self {
+            Self::Put(kv) => &kv.key,
+            Self::Delete { key, .. } => key,
+        }
+    }
+
+    /// The revision of the change.
+    #[must_use]
+    pub const fn mod_revision(&self) -> Revision {
+        match self {
+            Self::Put(kv) => kv.mod_revision,
+            Self::Delete { mod_revision, .. } => *mod_revision,
+        }
+    }
+}
+
+impl Compare {
+    /// The key that is compared.
+    #[must_use]
+    pub fn key(&self) -> &str {
+        match self {
+            Self::Absent(key) | Self::ModRevision(key, _) => key,
+        }
+    }
+}
+
+impl Op {
+    /// The key that is read or written.
+    #[must_use]
+    pub fn key(&self) -> &str {
+        match self {
+            Self::Put { key, .. } | Self::Delete(key) | Self::Get(key) => key,
+        }
+    }
+}
+
+/// A transaction reads like a sentence: `Txn::new().absent(&block).put(&block, value).otherwise_get(&block)`.
+impl Txn {
+    /// No condition, no operation.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Only if the key does not exist.
+    #[must_use]
+    pub fn absent(mut self, key: impl ToString) -> Self {
+        self.when.push(Compare::Absent(key.to_string()));
+        self
+    }
+
+    /// Only if the key was last written at exactly this revision.
+    #[must_use]
+    pub fn unchanged(mut self, key: impl ToString, mod_revision: Revision) -> Self {
+        self.when.push(Compare::ModRevision(key.to_string(), mod_revision));
+        self
+    }
+
+    /// Then write this value.
+    #[must_use]
+    pub fn put(mut self, key: impl ToString, value: impl Into<Vec<u8>>) -> Self {
+        self.then.push(Op::Put { key: key.to_string(), value: value.into() });
+        self
+    }
+
+    /// Then remove the key.
+    #[must_use]
+    pub fn delete(mut self, key: impl ToString) -> Self {
+        self.then.push(Op::Delete(key.to_string()));
+        self
+    }
+
+    /// Then read the key.
+    #[must_use]
+    pub fn get(mut self, key: impl ToString) -> Self {
+        self.then.push(Op::Get(key.to_string()));
+        self
+    }
+
+    /// Otherwise read the key, to learn what stood in the way.
+    #[must_use]
+    pub fn otherwise_get(mut self, key: impl ToString) -> Self {
+        self.otherwise.push(Op::Get(key.to_string()));
+        self
+    }
+
+    /// Whether it changes nothing whatever happens.
+    #[must_use]
+    pub fn is_read(&self) -> bool {
+        self.then.iter().chain(&self.otherwise).all(|op| matches!(op, Op::Get(_)))
+    }
+}

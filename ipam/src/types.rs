@@ -1,0 +1,134 @@
+//! What goes into an [`Ipam`](crate::Ipam) and what comes out.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use petiole_prefix::{Family, Prefix};
+use petiole_store::Revision;
+use serde::{Deserialize, Serialize};
+
+/// What the configuration says.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct IpamSettings {
+    /// This node's name, as it stands in the store.
+    pub node: String,
+    /// Whether this node wants blocks: it has the role worker.
+    pub want_block: bool,
+    /// Pools to create where the store has none there.
+    pub pools: Vec<PoolSpec>,
+}
+
+/// A pool that the configuration asks for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct PoolSpec {
+    /// The range.
+    pub cidr: Prefix,
+    /// The prefix length of its blocks: 20 to 32, or 116 to 128 for IPv6.
+    pub block_size: u8,
+}
+
+/// Names a transaction that is under way.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+pub struct TxnId(pub u64);
+
+/// Names a request; chosen by the caller, unique among those not yet answered.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+pub struct RequestId(pub u64);
+
+/// A request for one address of each family asked for; both or none.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct AssignRequest {
+    /// Who holds the addresses. A handle that holds them already gets the same again.
+    pub handle: String,
+    /// One address of each.
+    pub families: Vec<Family>,
+    /// Attributes beside `node` and `timestamp`, which are added: `pod` and `namespace`, for people and for other tools.
+    pub attributes: BTreeMap<String, String>,
+}
+
+/// What to give back.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum ReleaseTarget {
+    /// One address, whoever holds it.
+    Address(IpAddr),
+    /// Everything that this handle holds.
+    Handle(String),
+}
+
+/// The answer to a request: the addresses that were assigned, or released.
+pub type Reply = Result<Vec<IpAddr>, AssignError>;
+
+/// Why a request was not fulfilled. Nothing is held by it then.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error, Serialize, Deserialize)]
+pub enum AssignError {
+    /// The request cannot be right.
+    #[error("{0}")]
+    BadRequest(String),
+    /// No address was free, and no block could be claimed in time.
+    #[error("no free {family} address on this node: {why}")]
+    NoAddress {
+        /// Of which family.
+        family: Family,
+        /// What stood in the way, and what to do.
+        why: String,
+    },
+    /// The store did not answer in time. Try again.
+    #[error("the store did not answer in time: {0}; try again when `petiole status` shows it in sync")]
+    StoreAway(String),
+}
+
+/// A block that this node may announce.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct OwnedBlock {
+    /// Its range.
+    pub cidr: Prefix,
+    /// The revision of the store at which the block said so.
+    pub mod_revision: Revision,
+    /// Addresses that are held, those cooling down included; 0 for a block of the last known good state.
+    pub used: usize,
+    /// Addresses that can be assigned; 0 for a block of the last known good state.
+    pub free: usize,
+    /// Whether the store said so in this life of the agent; otherwise it is from the last known good state.
+    pub confirmed: bool,
+}
+
+/// A block of the store, for `petiole ipam blocks`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct BlockView {
+    /// Its range.
+    pub cidr: Prefix,
+    /// The node that owns it, or `virtual:NAME`; `None` for a block without an owner.
+    pub owner: Option<String>,
+    /// Addresses that are held, those cooling down included.
+    pub used: usize,
+    /// Addresses that can be assigned.
+    pub free: usize,
+    /// The revision of its last write.
+    pub mod_revision: Revision,
+}
+
+/// A pool of the store.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct PoolView {
+    /// The name of the `IPPool` resource.
+    pub name: String,
+    /// The range.
+    pub cidr: Prefix,
+    /// The prefix length of its blocks.
+    pub block_size: u8,
+    /// How many blocks it has; saturates.
+    pub blocks: u64,
+    /// How many of them are in the store.
+    pub claimed: u64,
+    /// Why this node claims no new block from it; `None` when it may.
+    pub refused: Option<String>,
+}
+
+/// Why an [`Ipam`](crate::Ipam) wants to be woken.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+pub enum IpamTimer {
+    /// A transaction that failed is tried again.
+    Retry,
+    /// A request has waited as long as it may.
+    RequestPatience,
+}
