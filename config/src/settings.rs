@@ -39,6 +39,27 @@ pub enum Role {
     Ingress,
 }
 
+impl Role {
+    /// Every role.
+    pub const ALL: [Self; 3] = [Self::Worker, Self::Master, Self::Ingress];
+
+    /// The role as the configuration writes it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Worker => "worker",
+            Self::Master => "master",
+            Self::Ingress => "ingress",
+        }
+    }
+
+    /// The role of that name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|role| role.name() == name)
+    }
+}
+
 /// `[node]`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct NodeSettings {
@@ -110,6 +131,26 @@ pub enum AnnounceKind {
     Anycast,
     /// A range made local on `lo`, so that the service proxy of this node serves it.
     ServiceRange,
+}
+
+impl AnnounceKind {
+    /// Every kind.
+    pub const ALL: [Self; 2] = [Self::Anycast, Self::ServiceRange];
+
+    /// The kind as the configuration writes it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Anycast => "anycast",
+            Self::ServiceRange => "service-range",
+        }
+    }
+
+    /// The kind of that name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
 }
 
 /// `[[announce]]`.

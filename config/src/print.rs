@@ -1,0 +1,103 @@
+//! Settings as the text that gives them.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use crate::duration;
+use crate::settings::{Announce, BgpSettings, EtcdSettings, HealthCheck, HealthSettings, Settings, StoreSettings};
+
+impl Settings {
+    /// The settings as TOML, every value written out; [`load`](crate::load) gives the same settings back.
+    #[must_use]
+    pub fn to_toml(&self) -> String {
+        let mut out = String::new();
+        // Writing to a String cannot fail; the `fmt::Result` is there only for `?`.
+        let _ = self.write_toml(&mut out);
+        out
+    }
+
+    fn write_toml(&self, out: &mut String) -> std::fmt::Result {
+        let node = &self.node;
+        writeln!(out, "[node]\nname = {}", string(&node.name))?;
+        writeln!(out, "roles = {}", list(node.roles.iter().map(|role| string(role.name()))))?;
+        if let Some(id) = node.router_id {
+            writeln!(out, "router_id = \"{id}\"")?;
+        }
+        writeln!(out, "addresses = {}", list(node.addresses.iter().map(|addr| format!("\"{addr}\""))))?;
+
+        out.push_str("\n[store]\n");
+        match &self.store {
+            StoreSettings::Etcd(etcd) => writeln!(out, "etcd = {}", inline_etcd(etcd))?,
+            StoreSettings::Embedded(folder) => writeln!(out, "embedded = {}", path(folder))?,
+        }
+        if let Some(bgp) = &self.bgp {
+            write_bgp(out, bgp)?;
+        }
+        for announce in &self.announce {
+            write_announce(out, announce)?;
+        }
+        let pools = self.ipam.pools.iter();
+        let pools = pools.map(|pool| format!("{{ cidr = \"{}\", block_size = {} }}", pool.cidr, pool.block_size));
+        writeln!(out, "\n[ipam]\npools = {}", list(pools))?;
+        writeln!(out, "\n[paths]\nstate = {}\nrun = {}", path(&self.paths.state), path(&self.paths.run))?;
+        writeln!(out, "\n[metrics]\nlisten = \"{}\"", self.metrics_listen)
+    }
+}
+
+fn write_bgp(out: &mut String, bgp: &BgpSettings) -> std::fmt::Result {
+    writeln!(out, "\n[bgp]\nasn = {}\nlisten = \"{}\"", bgp.asn, bgp.listen)?;
+    writeln!(out, "accept_default = {}", bgp.accept_default)?;
+    for peer in &bgp.peers {
+        let asn = peer.asn.map_or_else(|| "\"external\"".to_owned(), |asn| asn.to_string());
+        writeln!(out, "\n[[bgp.peer]]\naddress = \"{}\"\nport = {}\nasn = {asn}", peer.address, peer.port)?;
+        writeln!(out, "hold_time = \"{}\"\npassive = {}", duration::print(peer.hold_time), peer.passive)?;
+    }
+    Ok(())
+}
+
+fn write_announce(out: &mut String, announce: &Announce) -> std::fmt::Result {
+    writeln!(out, "\n[[announce]]\nkind = \"{}\"\nprefix = \"{}\"", announce.kind.name(), announce.prefix)?;
+    match &announce.health {
+        Some(health) => writeln!(out, "health = {}", inline_health(health)),
+        None => Ok(()),
+    }
+}
+
+fn inline_etcd(etcd: &EtcdSettings) -> String {
+    let mut parts = vec![format!("endpoints = {}", list(etcd.endpoints.iter().map(|url| string(url))))];
+    for (key, file) in [("ca", &etcd.ca), ("cert", &etcd.cert), ("key", &etcd.key)] {
+        parts.extend(file.as_ref().map(|file| format!("{key} = {}", path(file))));
+    }
+    format!("{{ {} }}", parts.join(", "))
+}
+
+fn inline_health(health: &HealthSettings) -> String {
+    let mut parts = Vec::new();
+    match &health.check {
+        HealthCheck::Http { url, ca, insecure } => {
+            parts.push(format!("http = {}", string(url)));
+            parts.extend(ca.as_ref().map(|ca| format!("ca = {}", path(ca))));
+            parts.extend(insecure.then(|| "insecure = true".to_owned()));
+        }
+        HealthCheck::Tcp(socket) => parts.push(format!("tcp = \"{socket}\"")),
+        HealthCheck::Command(argv) => parts.push(format!("command = {}", list(argv.iter().map(|arg| string(arg))))),
+    }
+    parts.push(format!("interval = \"{}\"", duration::print(health.interval)));
+    parts.push(format!("timeout = \"{}\"", duration::print(health.timeout)));
+    parts.push(format!("rise = {}, fall = {}", health.rise, health.fall));
+    format!("{{ {} }}", parts.join(", "))
+}
+
+fn list(items: impl Iterator<Item = String>) -> String {
+    format!("[{}]", items.collect::<Vec<_>>().join(", "))
+}
+
+/// A TOML string, quoted and escaped.
+fn string(text: &str) -> String {
+    toml::Value::String(text.to_owned()).to_string()
+}
+
+/// Paths come from TOML strings, so they are UTF-8.
+fn path(path: &Path) -> String {
+    string(&path.to_string_lossy())
+}

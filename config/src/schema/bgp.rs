@@ -1,0 +1,137 @@
+//! `[bgp]` and `[[bgp.peer]]`.
+
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use super::{BgpDraft, PeerDraft, open};
+use crate::duration;
+use crate::error::{Notice, Problem};
+use crate::reader::{At, Field, Report, Section, Shape, quoted};
+use crate::settings::{BgpSettings, PeerSettings};
+
+pub(super) fn read(report: &mut Report<'_>, root: &Section<'_>) -> Option<BgpDraft> {
+    let bgp = open(report, root, "bgp", &BGP)?;
+    let peers = bgp.sections(report, "peer", &PEER);
+    let asn = bgp.field("asn");
+    if asn.is_none() {
+        report.error(bgp.at, Problem::Missing { section: BGP.name, key: "asn", write: OWN_ASN });
+    }
+    Some(BgpDraft {
+        at: bgp.at,
+        asn: asn.and_then(|field| read_own_asn(report, &field)),
+        listen: bgp.field("listen").and_then(|f| f.socket(report, BgpSettings::PORT)).unwrap_or(BgpSettings::LISTEN),
+        accept_default: bgp.field("accept_default").and_then(|f| f.boolean(report)).unwrap_or(false),
+        first_peer: peers.first().map(|peer| peer.at),
+        peers: peers.iter().filter_map(|peer| read_peer(report, peer)).collect(),
+    })
+}
+
+fn read_peer(report: &mut Report<'_>, peer: &Section<'_>) -> Option<PeerDraft> {
+    // An unnumbered peer is refused already, by name; that it has no address follows from that.
+    let address = match peer.raw("interface") {
+        Some(_) => peer.field("address"),
+        None => peer.required(report, "address", "the leaf's address on that uplink, address = \"10.122.101.0\""),
+    };
+    let address = address.and_then(|field| Some(At { at: field.at, value: read_peer_address(report, &field)? }));
+    let asn =
+        peer.required(report, "asn", "the leaf's AS number, asn = 65001, or asn = \"external\" for any but our own");
+    let settings = PeerSettings {
+        address: address.map_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED), |a| a.value),
+        port: peer.field("port").and_then(|f| read_port(report, &f)).unwrap_or(BgpSettings::PORT),
+        asn: asn.and_then(|field| read_peer_asn(report, &field)),
+        hold_time: peer.field("hold_time").and_then(|f| read_hold_time(report, &f)).unwrap_or(PeerSettings::HOLD_TIME),
+        passive: peer.field("passive").and_then(|f| f.boolean(report)).unwrap_or(false),
+    };
+    Some(PeerDraft { peer: At { at: address?.at, value: settings }, asn_at: asn.map_or(peer.at, |field| field.at) })
+}
+
+fn read_peer_address(report: &mut Report<'_>, field: &Field<'_>) -> Option<IpAddr> {
+    let addr = field.address(report, "10.122.101.0")?;
+    let why = match addr {
+        IpAddr::V4(a) if a.is_unspecified() => "which is no destination",
+        IpAddr::V4(a) if a.is_broadcast() => "which is everybody on the link",
+        IpAddr::V6(a) if a.is_unspecified() => "which is no destination",
+        IpAddr::V6(a) if a.is_unicast_link_local() => {
+            "which is link-local, and unnumbered sessions are not in this version"
+        }
+        IpAddr::V6(a) if a.to_ipv4_mapped().is_some() => "which is an IPv4 address written as IPv6",
+        addr if addr.is_loopback() => "which is this node itself",
+        addr if addr.is_multicast() => "which is multicast",
+        addr => return Some(addr),
+    };
+    let (section, key, wanted) =
+        (field.section, field.key, "the leaf's address on that uplink, such as \"10.122.101.0\"");
+    report.error(field.at, Problem::UselessAddress { section, key, addr: addr.to_string(), why, wanted });
+    None
+}
+
+fn read_own_asn(report: &mut Report<'_>, field: &Field<'_>) -> Option<At<u32>> {
+    let asn = read_asn(report, field, "the node's own AS number, such as 4200000011", "of the node", "4200000011")?;
+    Some(At { at: field.at, value: asn })
+}
+
+fn read_peer_asn(report: &mut Report<'_>, field: &Field<'_>) -> Option<u32> {
+    match field.as_str() {
+        Some("external") => None,
+        Some(text) => {
+            report.error(field.at, Problem::BadPeerAsn { text: quoted(text) });
+            None
+        }
+        None => read_asn(report, field, "a number such as 65001, or \"external\"", "of the leaf", "65001"),
+    }
+}
+
+fn read_asn(
+    report: &mut Report<'_>,
+    field: &Field<'_>,
+    wanted: &'static str,
+    whose: &'static str,
+    example: &'static str,
+) -> Option<u32> {
+    let asn = u32::try_from(field.number(report, wanted, 0, u64::from(u32::MAX))?).ok()?;
+    let why = match asn {
+        0 => "which no speaker may use (RFC 7607)",
+        23456 => "AS_TRANS, the stand-in for numbers that need four octets (RFC 6793)",
+        65535 | u32::MAX => "the last of its range and reserved (RFC 7300)",
+        _ => return Some(asn),
+    };
+    report.error(field.at, Problem::ReservedAsn { section: field.section, asn, why, whose, example });
+    None
+}
+
+fn read_port(report: &mut Report<'_>, field: &Field<'_>) -> Option<u16> {
+    field.number(report, "a port such as 179", 1, u64::from(u16::MAX)).and_then(|n| u16::try_from(n).ok())
+}
+
+fn read_hold_time(report: &mut Report<'_>, field: &Field<'_>) -> Option<Duration> {
+    let hold = field.duration(report)?;
+    if hold.subsec_millis() != 0 || hold.as_secs() > u64::from(u16::MAX) || matches!(hold.as_secs(), 1 | 2) {
+        report.error(field.at, Problem::HoldTime(duration::print(hold)));
+        return None;
+    }
+    if hold.is_zero() {
+        report.warn(field.at, Notice::NoKeepalives);
+    }
+    Some(hold)
+}
+
+impl BgpSettings {
+    /// BGP's port (RFC 4271, section 8.2.1).
+    pub const PORT: u16 = 179;
+    /// Where sessions are accepted by default: every address, both families.
+    pub const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), Self::PORT);
+}
+
+impl PeerSettings {
+    /// The hold time offered by default.
+    pub const HOLD_TIME: Duration = Duration::from_secs(9);
+}
+
+const OWN_ASN: &str = "the node's own AS number, asn = 4200000011";
+const BGP: Shape =
+    Shape { name: "[bgp]", keys: &["asn", "listen", "accept_default", "peer"], wanted: "a section, [bgp]" };
+const PEER: Shape = Shape {
+    name: "[[bgp.peer]]",
+    keys: &["address", "asn", "hold_time", "port", "passive"],
+    wanted: "a section with double brackets, [[bgp.peer]]",
+};

@@ -1,0 +1,99 @@
+//! How the file looks: its sections and keys, their defaults, and what each value must be.
+//!
+//! Each submodule reads one section. What concerns two sections at once is [`crate::check`]'s affair.
+
+mod announce;
+mod bgp;
+mod ipam;
+mod node;
+mod paths;
+mod store;
+
+use toml::de::DeTable;
+
+pub(crate) use node::check_name;
+
+use crate::reader::{At, ROOT, Report, Section, Shape};
+use crate::settings::{Announce, EtcdSettings, Paths, PeerSettings, PoolSettings, Role};
+
+/// Everything the text says, with its places. What could not be read is missing here and reported.
+pub(crate) struct Draft {
+    pub(crate) node: NodeDraft,
+    pub(crate) store: Option<At<StoreDraft>>,
+    pub(crate) bgp: Option<BgpDraft>,
+    pub(crate) announce: Vec<AnnounceDraft>,
+    pub(crate) pools: Vec<At<PoolSettings>>,
+    pub(crate) paths: Paths,
+    pub(crate) metrics_listen: At<std::net::SocketAddr>,
+}
+
+pub(crate) struct NodeDraft {
+    pub(crate) name: Option<At<String>>,
+    /// Whether `name` is there, readable or not.
+    pub(crate) name_said: bool,
+    pub(crate) roles: Vec<At<Role>>,
+    pub(crate) router_id: Option<At<std::net::Ipv4Addr>>,
+    pub(crate) addresses: Vec<At<petiole_prefix::Prefix>>,
+}
+
+/// `[store]` as far as it was said.
+pub(crate) enum StoreDraft {
+    Etcd(EtcdSettings),
+    Embedded(std::path::PathBuf),
+    /// The section is there but names no store, or one that could not be read.
+    Unsaid {
+        /// Whether a mistake in it was reported already.
+        reported: bool,
+    },
+}
+
+pub(crate) struct BgpDraft {
+    /// Where `[bgp]` is.
+    pub(crate) at: usize,
+    pub(crate) asn: Option<At<u32>>,
+    pub(crate) listen: std::net::SocketAddr,
+    pub(crate) accept_default: bool,
+    pub(crate) peers: Vec<PeerDraft>,
+    /// Where the first `[[bgp.peer]]` is, readable or not.
+    pub(crate) first_peer: Option<usize>,
+}
+
+pub(crate) struct PeerDraft {
+    /// The peer; `at` is where its address stands.
+    pub(crate) peer: At<PeerSettings>,
+    /// Where its AS number stands.
+    pub(crate) asn_at: usize,
+}
+
+pub(crate) struct AnnounceDraft {
+    /// The announcement; `at` is where its prefix stands.
+    pub(crate) announce: At<Announce>,
+}
+
+/// Reads the whole text.
+pub(crate) fn read<'a>(report: &mut Report<'_>, table: &'a DeTable<'a>) -> Draft {
+    let root = Section::of_table(report, &FILE, 0, table);
+    let paths = paths::read(report, &root);
+    Draft {
+        node: node::read(report, &root),
+        store: store::read(report, &root),
+        bgp: bgp::read(report, &root),
+        announce: announce::read(report, &root),
+        pools: ipam::read(report, &root),
+        metrics_listen: paths::read_metrics(report, &root),
+        paths,
+    }
+}
+
+/// Opens a section of the file, if it is there.
+fn open<'a>(report: &mut Report<'_>, root: &Section<'a>, key: &str, shape: &'static Shape) -> Option<Section<'a>> {
+    root.raw(key).and_then(|value| Section::open(report, shape, value))
+}
+
+/// Opens a table that is the value of a key, if it is there.
+fn inline<'a>(report: &mut Report<'_>, of: &Section<'a>, key: &str, shape: &'static Shape) -> Option<Section<'a>> {
+    open(report, of, key, shape)
+}
+
+const FILE: Shape =
+    Shape { name: ROOT, keys: &["node", "store", "bgp", "announce", "ipam", "paths", "metrics"], wanted: "[node]" };
