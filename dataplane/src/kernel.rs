@@ -124,6 +124,17 @@ pub enum Step {
     DeleteRoute(RouteKey, Route),
 }
 
+impl Step {
+    /// The route that it is about.
+    #[must_use]
+    pub const fn route_key(&self) -> Option<&RouteKey> {
+        match self {
+            Self::PutRoute(key, ..) | Self::DeleteRoute(key, _) => Some(key),
+            Self::AddAddress(_) | Self::DeleteAddress(_) => None,
+        }
+    }
+}
+
 /// Identifies a plan that was handed out.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub struct PlanId(pub u64);
@@ -167,7 +178,9 @@ pub enum KernelEvent {
     AddressGone(Address),
     /// A route of table main or local exists, or changed.
     Route(RouteKey, Route),
-    /// A route is gone.
+    /// A route took the place of what was at its key (`NLM_F_REPLACE` in the notification).
+    RouteReplaced(RouteKey, Route),
+    /// A route is gone; IPv6 tells so of each way out that a route loses.
     RouteGone(RouteKey, Route),
     /// The kernel dropped notifications (`ENOBUFS`): a dump must follow.
     Overrun,
