@@ -1,0 +1,159 @@
+//! Processes of the host, as `/proc` shows them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
+use serde::{Deserialize, Serialize};
+
+/// Set in the environment of every process of a lab, with the lab's folder as its value.
+pub const MARK: &str = "LABTESTS_LAB";
+
+/// A process that cannot be confused with a later one of the same number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// Process id in the host's PID namespace.
+    pub pid: i32,
+    /// Start time in clock ticks since boot (proc(5), stat field 22).
+    pub start: u64,
+}
+
+impl Identity {
+    /// Of a running process.
+    pub fn of(pid: i32) -> Option<Self> {
+        Some(Self { pid, start: stat(pid)?.start })
+    }
+
+    /// Whether that process still runs; a zombie does not.
+    pub fn alive(self) -> bool {
+        stat(self.pid).is_some_and(|stat| stat.start == self.start && !matches!(stat.state, 'Z' | 'X'))
+    }
+}
+
+struct Stat {
+    state: char,
+    parent: i32,
+    start: u64,
+}
+
+/// The name in parentheses may hold anything, so fields are counted from the last parenthesis.
+fn stat(pid: i32) -> Option<Stat> {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let mut fields = text.rsplit_once(')')?.1.split_ascii_whitespace();
+    let state = fields.next()?.chars().next()?;
+    let parent = fields.next()?.parse().ok()?;
+    let start = fields.nth(17)?.parse().ok()?;
+    Some(Stat { state, parent, start })
+}
+
+/// All processes that run, zombies left out.
+fn running() -> impl Iterator<Item = i32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten();
+    let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok());
+    pids.filter(|pid| stat(*pid).is_some_and(|stat| !matches!(stat.state, 'Z' | 'X')))
+}
+
+/// The children of a process.
+pub fn children(parent: i32) -> Vec<i32> {
+    running().filter(|pid| stat(*pid).is_some_and(|stat| stat.parent == parent)).collect()
+}
+
+/// The host's id of the process that is `inner` in the PID namespace of `pid1`.
+pub fn outer(pid1: i32, inner: i32) -> Option<i32> {
+    let space = fs::metadata(format!("/proc/{pid1}/ns/pid")).ok()?.ino();
+    running().find(|pid| {
+        fs::metadata(format!("/proc/{pid}/ns/pid")).is_ok_and(|found| found.ino() == space)
+            && fs::read_to_string(format!("/proc/{pid}/status")).is_ok_and(|status| {
+                let line = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
+                line.and_then(|line| line.split_ascii_whitespace().last()?.parse().ok()) == Some(inner)
+            })
+    })
+}
+
+/// Resident memory of a process in bytes.
+pub fn resident(pid: i32) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    Some(line.split_ascii_whitespace().next()?.parse::<u64>().ok()? * 1024)
+}
+
+/// Sends a signal; a process that is gone is no error.
+pub fn signal(pid: i32, signal: Signal) {
+    if let Some(pid) = Pid::from_raw(pid) {
+        let _gone = kill_process(pid, signal);
+    }
+}
+
+/// What makes a process one of a lab's: the mark in its environment, or one of these network namespaces.
+#[derive(Debug, Default)]
+pub struct Belonging {
+    mark: Option<Vec<u8>>,
+    /// Device and inode of namespace files.
+    namespaces: BTreeSet<(u64, u64)>,
+}
+
+impl Belonging {
+    /// Everything marked with this folder.
+    pub fn marked(dir: &Path) -> Self {
+        let mark = format!("{MARK}={}", dir.display()).into_bytes();
+        Self { mark: Some(mark), namespaces: BTreeSet::new() }
+    }
+
+    /// And everything in this network namespace, if the file is one.
+    pub fn or_in(&mut self, namespace: &Path) {
+        let host = fs::metadata("/proc/self/ns/net").map(|m| (m.dev(), m.ino()));
+        if let Ok(found) = fs::metadata(namespace) {
+            let found = (found.dev(), found.ino());
+            if host.is_ok_and(|host| host.0 == found.0 && host != found) {
+                self.namespaces.insert(found);
+            }
+        }
+    }
+
+    fn has(&self, pid: i32) -> bool {
+        let inside = !self.namespaces.is_empty()
+            && fs::metadata(format!("/proc/{pid}/ns/net"))
+                .is_ok_and(|found| self.namespaces.contains(&(found.dev(), found.ino())));
+        inside
+            || self.mark.as_ref().is_some_and(|mark| {
+                fs::read(format!("/proc/{pid}/environ"))
+                    .is_ok_and(|environ| environ.split(|b| *b == 0).any(|entry| entry == mark.as_slice()))
+            })
+    }
+
+    /// Whether a process belongs.
+    pub fn includes(&self, pid: i32) -> bool {
+        self.has(pid)
+    }
+
+    /// The processes that belong, with their command names. This process never does.
+    pub fn find(&self) -> BTreeMap<i32, String> {
+        let own = std::process::id();
+        let found = running().filter(|pid| u32::try_from(*pid) != Ok(own) && self.has(*pid));
+        found
+            .map(|pid| (pid, fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default().trim().to_owned()))
+            .collect()
+    }
+
+    /// Kills all of them, and those they start meanwhile.
+    pub fn kill(&self, within: Duration) -> Result<()> {
+        let end = Instant::now() + within;
+        loop {
+            let found = self.find();
+            if found.is_empty() {
+                return Ok(());
+            }
+            if Instant::now() > end {
+                bail!("these processes of the lab do not die: {found:?}");
+            }
+            for pid in found.keys() {
+                signal(*pid, Signal::KILL);
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
