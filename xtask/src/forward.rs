@@ -2,17 +2,16 @@
 
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, anyhow};
 
-use crate::artifacts::{self, Artifacts};
+use crate::artifacts;
 use crate::packages::{self, Need};
 
 /// Where the lab runner and the lab tests find the agent's executable.
 pub(crate) const AGENT: &str = "PETIOLE_BIN";
-/// Where the lab tests find the lab runner's executable.
-pub(crate) const LAB: &str = "PETIOLE_LAB_BIN";
 
 /// Installs, builds, and becomes `petiole-lab VERB WORDS...`, so that signals and the terminal are its own.
 pub(crate) fn lab(verb: &str, words: &[OsString]) -> Result<ExitCode> {
@@ -24,15 +23,14 @@ pub(crate) fn lab(verb: &str, words: &[OsString]) -> Result<ExitCode> {
         packages::ensure(Need::Lab)?;
     }
     let built = artifacts::build()?;
-    let error = runner(&built).arg(verb).args(words).exec();
-    Err(anyhow!(error)).with_context(|| format!("cannot run {}", built.lab.display()))
-}
-
-/// The lab runner with its environment, without a verb.
-fn runner(built: &Artifacts) -> Command {
     let mut command = Command::new(&built.lab);
-    command.env(AGENT, &built.petiole).env(LAB, &built.lab);
-    command
+    command.arg(verb).args(words).env(AGENT, &built.petiole);
+    // The default topology is a path from the root; a topology that was named is a path from here.
+    if !words.iter().any(|word| Path::new(word).is_file()) {
+        command.current_dir(artifacts::root());
+    }
+    let error = command.exec();
+    Err(anyhow!(error)).with_context(|| format!("cannot run {}", built.lab.display()))
 }
 
 fn is_own_command(verb: &str) -> bool {

@@ -8,6 +8,7 @@ mod check;
 mod clean;
 mod forward;
 mod fuzz;
+mod image;
 mod packages;
 mod report;
 mod run;
@@ -15,6 +16,7 @@ mod suite;
 mod terminal;
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -30,7 +32,7 @@ use clap::{Args, Parser, Subcommand};
   cargo xtask demo --keep                    the same, left running
   cargo xtask test                           every check and every test of the project
   cargo xtask test collision                 only the tests whose name contains `collision`
-  cargo xtask lab up                         bring containerlab/clos.clab.yml up in network namespaces
+  cargo xtask lab up                         bring containerlab/clos.clab.yml up
   cargo xtask lab exec leaf1 -- vtysh -c 'show bgp summary'
   cargo xtask lab down                       take it down again
 
@@ -67,7 +69,8 @@ enum Command {
   cargo xtask lab up containerlab/clos.clab.yml --name b  a second one beside it
   cargo xtask lab status
   cargo xtask lab exec spine1 -- vtysh -c 'show bgp ipv4 unicast'
-  cargo xtask lab down --name b"
+  cargo xtask lab down --name b
+  cargo xtask lab image"
     )]
     Lab(LabCommand),
     /// Measure: times, ratios and memory, each against its goal
@@ -93,6 +96,17 @@ enum LabCommand {
     Exec(Forward),
     /// Say which nodes and processes run: `lab status [TOPOLOGY] [--name N]`
     Status(Forward),
+    /// Build petiole-lab:latest, the image that containerlab needs, from what is installed here
+    #[command(after_help = "Examples:
+  cargo xtask lab image                  into the Docker engine that answers
+  cargo xtask lab image --tar lab.tar    into a file, for an engine elsewhere")]
+    Image {
+        /// A topology; refused if it names an image other than petiole-lab:latest
+        topology: Option<PathBuf>,
+        /// Write a tar file for `docker import` instead
+        #[arg(long, value_name = "FILE")]
+        tar: Option<PathBuf>,
+    },
 }
 
 /// Words handed to `petiole-lab` as they are; it documents them (`--help` is handed on as well).
@@ -123,6 +137,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Lab(LabCommand::Down(words)) => forward::lab("down", &words.args),
         Command::Lab(LabCommand::Exec(words)) => forward::lab("exec", &words.args),
         Command::Lab(LabCommand::Status(words)) => forward::lab("status", &words.args),
+        Command::Lab(LabCommand::Image { topology, tar }) => image::build(topology.as_deref(), tar.as_deref()),
         Command::Bench(words) => forward::lab("bench", &words.args),
         Command::Fuzz { target } => fuzz::run(&target),
     }

@@ -79,7 +79,7 @@ fn integration(stages: &mut Stages, filter: Option<&str>, compiled: bool) {
 
 /// What a test needs to find the executables without building them again.
 fn environment(command: &mut Command, built: &Artifacts) -> Result<()> {
-    command.env(forward::AGENT, &built.petiole).env(forward::LAB, &built.lab);
+    command.env(forward::AGENT, &built.petiole);
     command.env("PETIOLE_XTASK", std::env::current_exe()?);
     Ok(())
 }
