@@ -10,6 +10,9 @@ pub const METRIC_LEARNED: u32 = 1024;
 /// Metric of block blackholes: worse than any pod route or learned more specific needs to be, since longer prefixes win anyway.
 pub const METRIC_BLOCK: u32 = 1024;
 
+/// Metric of the local routes that make a service range this node's own (table local).
+pub const METRIC_RANGE: u32 = 1024;
+
 /// `IFA_PROTO` of every address that Petiole adds. An address without it is foreign, whatever its value: it is used where
 /// it is wanted, and never deleted.
 pub const ADDRESS_PROTOCOL: u8 = 179;

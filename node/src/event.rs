@@ -1,7 +1,6 @@
 //! Everything the node can say in the log, as one enum: a line that is not here is never written.
 
 use std::fmt;
-use std::net::IpAddr;
 
 use petiole_prefix::Prefix;
 use serde::{Deserialize, Serialize};
@@ -36,14 +35,14 @@ pub enum Event {
     /// A session came up.
     PeerUp {
         /// The leaf.
-        peer: IpAddr,
+        peer: String,
         /// Its AS.
         asn: u32,
     },
     /// A session went down.
     PeerDown {
         /// The leaf.
-        peer: IpAddr,
+        peer: String,
         /// In words.
         reason: String,
     },
@@ -83,7 +82,7 @@ pub enum Event {
     /// Anything about a session for the curious.
     PeerNote {
         /// The leaf.
-        peer: IpAddr,
+        peer: String,
         /// In words.
         what: String,
     },
@@ -97,7 +96,11 @@ impl Event {
     pub const fn level(&self) -> Level {
         match self {
             Self::GuardStopped(_) => Level::Error,
-            Self::StoreLost(_) | Self::PeerDown { .. } | Self::Problem(_) | Self::BlockLost(_) | Self::SaveFailed(_) => Level::Warn,
+            Self::StoreLost(_)
+            | Self::PeerDown { .. }
+            | Self::Problem(_)
+            | Self::BlockLost(_)
+            | Self::SaveFailed(_) => Level::Warn,
             Self::Gate { healthy: false, .. } => Level::Warn,
             Self::PeerNote { .. } => Level::Debug,
             Self::Starting { .. }
@@ -128,7 +131,10 @@ impl fmt::Display for Event {
             Self::BlockLost(block) => write!(f, "block {block} is no longer ours"),
             Self::Problem(what) => f.write_str(what),
             Self::ProblemOver(what) => write!(f, "over: {what}"),
-            Self::GuardStopped(what) => write!(f, "the export guard stopped an announcement, which is a defect of Petiole; please report it: {what}"),
+            Self::GuardStopped(what) => write!(
+                f,
+                "the export guard stopped an announcement, which is a defect of Petiole; please report it: {what}"
+            ),
             Self::PeerNote { peer, what } => write!(f, "{peer}: {what}"),
             Self::SaveFailed(why) => write!(f, "cannot save the last known good state: {why}"),
         }

@@ -4,15 +4,32 @@
 //! agent calls, in a loop: [`Node::handle`] for every input, [`Node::handle_timeout`] when [`Node::poll_timeout`] is due, and
 //! after each of them [`Node::poll_effect`] until it is empty.
 
+#![deny(clippy::disallowed_methods, clippy::disallowed_types)]
+
+mod announce;
+mod answer;
+pub mod desired;
 pub mod effect;
 pub mod event;
+pub mod fib;
+mod filters;
+pub mod gate;
+pub mod health;
 pub mod input;
+mod metrics;
+mod node;
 pub mod saved;
+mod seed;
+mod sessions;
+mod status;
+pub mod uplink;
 pub mod view;
+mod why;
 
 pub use effect::Effect;
 pub use event::{Event, Level};
 pub use input::{Done, EffectId, GateId, Input, Now, QueryId, UnixNanos};
+pub use node::{Node, TimerReason};
 pub use saved::Saved;
 
 // The agent sees the pure crates through the node, which re-exports what inputs and effects carry.

@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use petiole_prefix::Prefix;
 use serde::{Deserialize, Serialize};
 
+use crate::effect::Effect;
+use crate::health::Verdict;
 use crate::input::UnixNanos;
+use crate::node::Node;
 
 /// What is on disk. Blocks count only under the same boot id: after a reboot there are no pods, so they wait for the store.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -24,4 +27,38 @@ pub struct Saved {
     pub filters: BTreeMap<String, String>,
     /// The last verdict of each health gate, by the announced prefix.
     pub gates: BTreeMap<Prefix, bool>,
+}
+
+impl Node {
+    /// Writes the state down if it differs from what was written.
+    pub(crate) fn save(&mut self) {
+        // Nothing is worth saving before the store has spoken, or saved state was taken over: an empty file would replace it.
+        if self.saving.is_some() || !(self.store_seen || self.resumed) {
+            return;
+        }
+        let content = Saved {
+            version: 1,
+            node: self.settings.node.name.clone(),
+            boot_id: self.boot_id.clone(),
+            written: 0,
+            blocks: self.ipam.blocks().iter().map(|(cidr, block)| (*cidr, block.mod_revision)).collect(),
+            filters: self.filters.texts(),
+            gates: self
+                .gates
+                .iter()
+                .zip(&self.settings.announce)
+                .filter_map(|(gate, announce)| {
+                    let verdict = gate.as_ref()?.verdict();
+                    (verdict != Verdict::Unknown).then_some((announce.prefix, verdict == Verdict::Healthy))
+                })
+                .collect(),
+        };
+        if self.written.as_ref() == Some(&content) || self.troubles.contains_key("state") {
+            return;
+        }
+        let id = self.effect_id();
+        self.saving = Some(id);
+        self.effects.push_back(Effect::Save { id, saved: Saved { written: self.now.wall, ..content.clone() } });
+        self.written = Some(content);
+    }
 }

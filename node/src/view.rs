@@ -2,7 +2,6 @@
 
 use std::net::IpAddr;
 
-use petiole_bgp::view::{AdvertisedView, PathView, PeerView};
 use petiole_prefix::{Family, Prefix};
 use serde::{Deserialize, Serialize};
 
@@ -42,6 +41,109 @@ pub enum Query {
     Metrics,
 }
 
+/// One session, for `petiole bgp peers`.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct PeerView {
+    /// The leaf, as configured.
+    pub peer: String,
+    /// The AS that it must be in: a number or `external`.
+    pub configured_asn: String,
+    /// The AS that it is in, once its OPEN was read.
+    pub asn: Option<u32>,
+    /// Its BGP identifier.
+    pub router_id: Option<IpAddr>,
+    /// FSM state in RFC 4271's words.
+    pub state: String,
+    /// Why it is not Established.
+    pub state_reason: Option<String>,
+    /// For how long it is in this state.
+    pub state_seconds: f64,
+    /// The uplink's interface.
+    pub uplink: Option<String>,
+    /// Our end of the connection.
+    pub local: Option<String>,
+    /// Their end.
+    pub remote: Option<String>,
+    /// Negotiated hold time; 0: none.
+    pub hold_time_seconds: Option<f64>,
+    /// Negotiated keepalive interval.
+    pub keepalive_seconds: Option<f64>,
+    /// Families in use.
+    pub families: Vec<String>,
+    /// What we offered.
+    pub capabilities_sent: Vec<String>,
+    /// What they offered.
+    pub capabilities_received: Vec<String>,
+    /// Families for which the peer has sent End-of-RIB.
+    pub end_of_rib_received: Vec<String>,
+    /// Families for which we have.
+    pub end_of_rib_sent: Vec<String>,
+    /// Paths held from it.
+    pub prefixes_received: u64,
+    /// Prefixes it was told.
+    pub prefixes_advertised: u64,
+    /// Times Established since the configuration named it.
+    pub established_count: u64,
+    /// Messages received.
+    pub messages_in: u64,
+    /// Messages sent.
+    pub messages_out: u64,
+    /// UPDATEs received.
+    pub updates_in: u64,
+    /// UPDATEs sent.
+    pub updates_out: u64,
+    /// Malformed UPDATEs that did not end the session.
+    pub update_errors: u64,
+    /// UPDATEs stopped by the export guard; anything but 0 is a defect.
+    pub guard_drops: u64,
+    /// When the next attempt is due.
+    pub retry_in_seconds: Option<f64>,
+    /// What ended the last session or attempt.
+    pub last_error: Option<String>,
+    /// The last NOTIFICATION sent, in words.
+    pub last_notification_sent: Option<String>,
+    /// The last NOTIFICATION received, in words.
+    pub last_notification_received: Option<String>,
+    /// Families that cannot be announced to it, and why.
+    pub not_announced: Vec<String>,
+}
+
+/// One path in an Adj-RIB-In, for `petiole bgp routes`.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct PathView {
+    /// Destination.
+    pub prefix: Prefix,
+    /// From which leaf.
+    pub peer: String,
+    /// Whether it is used: best, or one of several equal ones.
+    pub used: bool,
+    /// What became of it and why, in words.
+    pub why: String,
+    /// Next hop.
+    pub next_hop: Option<IpAddr>,
+    /// AS path, as routers print it.
+    pub as_path: String,
+    /// MULTI_EXIT_DISC.
+    pub med: Option<u32>,
+}
+
+/// One prefix of ours towards one leaf, for `petiole bgp routes advertised`.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct AdvertisedView {
+    /// Destination.
+    pub prefix: Prefix,
+    /// To which leaf.
+    pub peer: String,
+    /// By what right it is ours.
+    pub ownership: String,
+    /// With which next hop; `None` when it was not told.
+    pub next_hop: Option<IpAddr>,
+    /// How long ago it was told.
+    pub age_seconds: Option<f64>,
+    /// Why it was not told.
+    pub not_announced: Option<String>,
+}
+
 /// Which of the speaker's tables.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -72,10 +174,8 @@ pub enum Answer {
     Fib(Vec<FibEntry>),
     /// To [`Query::Why`].
     Why(Box<WhyView>),
-    /// To [`Query::Assign`].
-    Assigned(Vec<Prefix>),
-    /// To [`Query::Release`].
-    Released(bool),
+    /// To [`Query::Assign`] and [`Query::Release`]: what was assigned, or released.
+    Addresses(Vec<Prefix>),
     /// To [`Query::Metrics`].
     Metrics(Vec<Sample>),
 }

@@ -1,0 +1,291 @@
+//! What this node may announce, and whether it does: a pure function of the facts, with a reason for every candidate.
+//!
+//! Candidates are the node's own things only: its blocks, its addresses, what `[[announce]]` configures, and what stands on
+//! `lo`. Routes learned from a leaf are not an input, so no filter can make the node a transit.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::IpAddr;
+
+use petiole_bgp::Ownership;
+use petiole_config::{Announce, AnnounceKind};
+use petiole_prefix::Prefix;
+
+/// What a candidate is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Kind {
+    /// A pod block.
+    Block,
+    /// An address of `[node] addresses`.
+    Address,
+    /// An anycast address.
+    Anycast,
+    /// A service range.
+    ServiceRange,
+    /// Something on `lo` that nobody configured here.
+    Loopback,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Block => "block",
+            Self::Address => "address",
+            Self::Anycast => "anycast",
+            Self::ServiceRange => "service-range",
+            Self::Loopback => "loopback",
+        })
+    }
+}
+
+/// What the kernel holds of what makes an announcement true.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Proof {
+    /// Packets that arrive are dealt with.
+    InKernel,
+    /// Not yet, in words.
+    Missing(String),
+}
+
+/// What a health gate says about an `[[announce]]`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum GateState {
+    /// No gate is configured.
+    Ungated,
+    /// Open.
+    Open(String),
+    /// Closed, in words.
+    Closed(String),
+}
+
+/// An `[[announce]]` with its gate.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Configured<'a> {
+    /// What is configured.
+    pub announce: &'a Announce,
+    /// What its gate says.
+    pub gate: GateState,
+}
+
+/// What the operators' filters say of a candidate, and which of them said it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum FilterVerdict {
+    /// No filter decides.
+    FallThrough,
+    /// The first that decides accepts.
+    Accept(String),
+    /// The first that decides rejects.
+    Reject(String),
+}
+
+/// Everything the verdicts depend on, but for the filters and the kernel, which are asked.
+#[derive(Debug)]
+pub struct Facts<'a> {
+    /// Blocks of this node, confirmed by the store or remembered from the same boot.
+    pub blocks: Vec<Prefix>,
+    /// `[node] addresses`.
+    pub addresses: &'a [Prefix],
+    /// `[[announce]]`.
+    pub configured: Vec<Configured<'a>>,
+    /// Addresses on `lo`, each with the length it was added with.
+    pub loopback: Vec<(IpAddr, u8)>,
+}
+
+/// The verdict on one candidate, stored beside what follows from it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Decision {
+    /// What it is.
+    pub kind: Kind,
+    /// The right to announce it, if it has one.
+    pub ownership: Option<Ownership>,
+    /// Why it is announced, or not.
+    pub reason: Reason,
+}
+
+impl Decision {
+    /// Whether it is announced.
+    #[must_use]
+    pub const fn announced(&self) -> bool {
+        self.reason.announces()
+    }
+}
+
+/// Why a candidate is announced, or not. The code is stable: metrics and scripts may use it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Reason {
+    /// A confirmed block.
+    OwnBlock,
+    /// The node's own address.
+    OwnAddress,
+    /// Configured without a gate.
+    Ungated,
+    /// Configured, and its gate is open.
+    Healthy(String),
+    /// On `lo`, and a filter accepts it.
+    FilterAccepts(String),
+    /// Its gate is closed.
+    Unhealthy(String),
+    /// A filter rejects it.
+    FilterRejects(String),
+    /// On `lo`, but no filter accepts it.
+    NoFilterAccepts,
+    /// The kernel does not yet hold what makes it true.
+    NotInKernel(String),
+    /// Never leaves the host or the link, or is everything.
+    NotAnnounceable,
+}
+
+impl Reason {
+    const fn announces(&self) -> bool {
+        match self {
+            Self::OwnBlock | Self::OwnAddress | Self::Ungated | Self::Healthy(_) | Self::FilterAccepts(_) => true,
+            Self::Unhealthy(_)
+            | Self::FilterRejects(_)
+            | Self::NoFilterAccepts
+            | Self::NotInKernel(_)
+            | Self::NotAnnounceable => false,
+        }
+    }
+
+    /// The stable code.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::OwnBlock => "own_block",
+            Self::OwnAddress => "own_address",
+            Self::Ungated => "ungated",
+            Self::Healthy(_) => "healthy",
+            Self::FilterAccepts(_) => "filter_accepts",
+            Self::Unhealthy(_) => "unhealthy",
+            Self::FilterRejects(_) => "filter_rejects",
+            Self::NoFilterAccepts => "no_filter_accepts",
+            Self::NotInKernel(_) => "not_in_kernel",
+            Self::NotAnnounceable => "not_announceable",
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OwnBlock => f.write_str("the store says that this block is this node's"),
+            Self::OwnAddress => f.write_str("an address of this node ([node] addresses)"),
+            Self::Ungated => f.write_str("configured in [[announce]] without a health check"),
+            Self::Healthy(words) => write!(f, "configured in [[announce]], {words}"),
+            Self::FilterAccepts(which) => write!(f, "on lo, and accepted by {which}"),
+            Self::Unhealthy(words) => f.write_str(words),
+            Self::FilterRejects(which) => write!(f, "rejected by {which}"),
+            Self::NoFilterAccepts => f.write_str(
+                "it is on lo, but neither [node] addresses nor [[announce]] names it and no custom filter accepts it",
+            ),
+            Self::NotInKernel(words) => write!(f, "the kernel does not hold it yet: {words}"),
+            Self::NotAnnounceable => {
+                f.write_str("it never leaves the host: loopback, link-local, multicast or the default route")
+            }
+        }
+    }
+}
+
+/// Every candidate with its verdict. `filter` tells what the operators' filters say of a prefix on an interface, `proof` what
+/// the kernel holds of a candidate.
+pub fn decide(
+    facts: &Facts<'_>,
+    filter: impl Fn(&Prefix, Option<&str>) -> FilterVerdict,
+    proof: impl Fn(Kind, &Prefix) -> Proof,
+) -> BTreeMap<Prefix, Decision> {
+    let judged = candidates(facts)
+        .into_iter()
+        .map(|(prefix, (kind, claim))| (prefix, judge(prefix, kind, claim, &filter, &proof)));
+    judged.collect()
+}
+
+/// What a candidate rests on before filters and kernel are asked.
+enum Claim {
+    /// May be announced.
+    Holds(Ownership, Reason),
+    /// May not: its gate is closed.
+    Closed(Reason),
+    /// Only if a filter accepts it.
+    AsksFilter,
+}
+
+/// One claim a prefix. Where several name the same, what is configured decides: an `[[announce]]` with its gate before all.
+fn candidates(facts: &Facts<'_>) -> BTreeMap<Prefix, (Kind, Claim)> {
+    let mut found = BTreeMap::new();
+    for configured in &facts.configured {
+        let prefix = configured.announce.prefix;
+        let (kind, ownership) = match configured.announce.kind {
+            AnnounceKind::Anycast => (Kind::Anycast, Ownership::Anycast { prefix }),
+            AnnounceKind::ServiceRange => (Kind::ServiceRange, Ownership::ServiceRange { range: prefix }),
+        };
+        let claim = match &configured.gate {
+            GateState::Ungated => Claim::Holds(ownership, Reason::Ungated),
+            GateState::Open(words) => Claim::Holds(ownership, Reason::Healthy(words.clone())),
+            GateState::Closed(words) => Claim::Closed(Reason::Unhealthy(words.clone())),
+        };
+        found.entry(prefix).or_insert((kind, claim));
+    }
+    for prefix in facts.addresses {
+        let claim = Claim::Holds(Ownership::NodeAddress { address: prefix.addr() }, Reason::OwnAddress);
+        found.entry(*prefix).or_insert((Kind::Address, claim));
+    }
+    for cidr in &facts.blocks {
+        found.entry(*cidr).or_insert((Kind::Block, Claim::Holds(Ownership::Block { cidr: *cidr }, Reason::OwnBlock)));
+    }
+    for (addr, len) in &facts.loopback {
+        // Both the address and the prefix that it was added with: `ip addr add 10.123.0.0/17 dev lo` means the range.
+        for prefix in [Some(Prefix::host(*addr)), Prefix::truncated(*addr, *len).ok()].into_iter().flatten() {
+            found.entry(prefix).or_insert((Kind::Loopback, Claim::AsksFilter));
+        }
+    }
+    found
+}
+
+fn judge(
+    prefix: Prefix,
+    kind: Kind,
+    claim: Claim,
+    filter: &impl Fn(&Prefix, Option<&str>) -> FilterVerdict,
+    proof: &impl Fn(Kind, &Prefix) -> Proof,
+) -> Decision {
+    let denied = |reason| Decision { kind, ownership: None, reason };
+    if !announceable(&prefix) {
+        return denied(Reason::NotAnnounceable);
+    }
+    // Blocks have no interface of their own; everything else is on, or routed to, `lo`.
+    let ifname = (kind != Kind::Block).then_some("lo");
+    // Filters see every candidate, but for what is configured they can only say no, and a closed gate is not theirs to open.
+    let (ownership, reason) = match (claim, filter(&prefix, ifname)) {
+        (Claim::Closed(reason), _) => return denied(reason),
+        (_, FilterVerdict::Reject(which)) => return denied(Reason::FilterRejects(which)),
+        (Claim::Holds(ownership, reason), FilterVerdict::Accept(_) | FilterVerdict::FallThrough) => (ownership, reason),
+        (Claim::AsksFilter, FilterVerdict::Accept(which)) => {
+            (Ownership::LoopbackPrefix { prefix, filter: which.clone() }, Reason::FilterAccepts(which))
+        }
+        (Claim::AsksFilter, FilterVerdict::FallThrough) => return denied(Reason::NoFilterAccepts),
+    };
+    match proof(kind, &prefix) {
+        Proof::InKernel => Decision { kind, ownership: Some(ownership), reason },
+        Proof::Missing(words) => denied(Reason::NotInKernel(words)),
+    }
+}
+
+fn announceable(prefix: &Prefix) -> bool {
+    if prefix.is_default() {
+        return false;
+    }
+    match prefix.addr() {
+        IpAddr::V4(a) => {
+            !(a.is_loopback()
+                || a.is_link_local()
+                || a.is_multicast()
+                || a.is_broadcast()
+                || a.octets()[0] == 0
+                || a.octets()[0] >= 240)
+        }
+        IpAddr::V6(a) => !(a.is_loopback() || a.is_unicast_link_local() || a.is_multicast() || a.is_unspecified()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

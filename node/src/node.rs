@@ -1,0 +1,427 @@
+//! The one type that matters: [`Node`].
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use petiole_bgp::{Originated, PeerId, Speaker};
+use petiole_config::{AnnounceKind, Role, Settings};
+use petiole_dataplane::{
+    AddressWant, Dataplane, KernelEvent, Route, RouteKey, RouteKind, RouteState, Scope, Settings as Pacing, ident,
+};
+use petiole_ipam::{Ipam, IpamSettings, PoolSpec, RequestId, TxnId};
+use petiole_prefix::{Family, Prefix};
+use petiole_store::watch::{Fact, Watch, WatchPhase};
+
+use crate::desired::{self, Configured, Decision, Facts, GateState, Kind, Proof};
+use crate::effect::Effect;
+use crate::event::Event;
+use crate::fib::Fib;
+use crate::filters::{CUSTOM_FILTERS, Filters};
+use crate::gate::{Conditions, Order};
+use crate::health::{Gate, Verdict};
+use crate::input::{Done, EffectId, GateId, Input, Now, QueryId, UnixNanos};
+use crate::saved::Saved;
+use crate::seed;
+use crate::uplink::{LOOPBACK, NoUplink, Topology, Uplink};
+
+/// The brain of one node.
+///
+/// | class | methods |
+/// |---|---|
+/// | what happened | [`handle`](Self::handle), [`handle_timeout`](Self::handle_timeout) |
+/// | what to do | [`poll_effect`](Self::poll_effect), [`poll_timeout`](Self::poll_timeout) |
+///
+/// After each call of the first class, drain [`poll_effect`](Self::poll_effect); the effects are in order. Then wait until
+/// [`poll_timeout`](Self::poll_timeout) at the latest. `now.mono` never goes back.
+pub struct Node {
+    pub(crate) settings: Settings,
+    pub(crate) seed: [u8; 32],
+    pub(crate) start: Duration,
+    pub(crate) now: Now,
+    pub(crate) boot_id: String,
+    pub(crate) resumed: bool,
+
+    pub(crate) watch: Watch,
+    pub(crate) ipam: Ipam,
+    pub(crate) filters: Filters,
+    pub(crate) gates: Vec<Option<Gate>>,
+    pub(crate) dataplane: Dataplane,
+    pub(crate) speaker: Option<Speaker>,
+    pub(crate) fib: Fib,
+    pub(crate) order: Order,
+
+    pub(crate) topology: Topology,
+    pub(crate) uplinks: BTreeMap<PeerId, Result<Uplink, NoUplink>>,
+    pub(crate) decisions: BTreeMap<Prefix, (Decision, UnixNanos)>,
+    pub(crate) owned: BTreeSet<Prefix>,
+    pub(crate) leaves_in_sync: bool,
+    /// The store has been in sync in this life.
+    pub(crate) store_seen: bool,
+    pub(crate) troubles: BTreeMap<String, String>,
+    pub(crate) problems: BTreeSet<String>,
+    pub(crate) guard_stops: u64,
+
+    /// What was written last.
+    pub(crate) written: Option<Saved>,
+    pub(crate) saving: Option<EffectId>,
+    last_effect: u64,
+    txns: BTreeMap<EffectId, TxnId>,
+    pub(crate) requests: BTreeMap<RequestId, QueryId>,
+    pub(crate) last_request: u64,
+    pub(crate) effects: VecDeque<Effect>,
+    /// The facts behind the announcements changed.
+    dirty: bool,
+    /// Links or addresses changed.
+    moved: bool,
+}
+
+/// Why the node wants to be called back.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum TimerReason {
+    /// A session's timer.
+    Bgp(petiole_bgp::TimerReason),
+    /// The store's watch.
+    Store,
+    /// A claim or an assignment.
+    Ipam,
+    /// The kernel.
+    Dataplane,
+    /// A health probe is due.
+    Probe,
+    /// An ordering rule's time is up.
+    Order,
+}
+
+impl Node {
+    /// A node that knows nothing yet. The first input is [`Input::Started`].
+    #[must_use]
+    pub fn new(settings: Settings, seed: [u8; 32], now: Now) -> Self {
+        let pools = settings.ipam.pools.iter().map(|p| PoolSpec { cidr: p.cidr, block_size: p.block_size }).collect();
+        let ipam_settings = IpamSettings {
+            node: settings.node.name.clone(),
+            want_block: settings.node.roles.contains(&Role::Worker),
+            pools,
+        };
+        let gates = settings.announce.iter().map(|a| a.health.clone().map(|h| Gate::new(h, now.mono))).collect();
+        let watched = petiole_ipam::WATCHED_PREFIXES.iter().copied().chain([CUSTOM_FILTERS]);
+        Self {
+            watch: Watch::new(watched.map(str::to_owned).collect(), seed::derive(&seed, "watch"), now.mono),
+            ipam: Ipam::new(ipam_settings, seed::derive(&seed, "ipam"), now.mono),
+            filters: Filters::default(),
+            gates,
+            dataplane: Dataplane::new(Pacing::default(), now.mono),
+            speaker: None,
+            fib: Fib::default(),
+            order: Order::new(now.mono),
+            topology: Topology::default(),
+            uplinks: BTreeMap::new(),
+            decisions: BTreeMap::new(),
+            owned: BTreeSet::new(),
+            leaves_in_sync: false,
+            store_seen: false,
+            troubles: BTreeMap::new(),
+            problems: BTreeSet::new(),
+            guard_stops: 0,
+            written: None,
+            saving: None,
+            last_effect: 0,
+            txns: BTreeMap::new(),
+            requests: BTreeMap::new(),
+            last_request: 0,
+            effects: VecDeque::new(),
+            dirty: true,
+            moved: false,
+            start: now.mono,
+            now,
+            boot_id: String::new(),
+            resumed: false,
+            settings,
+            seed,
+        }
+    }
+
+    /// Takes in what happened.
+    pub fn handle(&mut self, input: Input, now: Now) {
+        self.now = now;
+        match input {
+            Input::Started { boot_id, saved } => self.handle_started(boot_id, saved),
+            Input::Store(event) => self.watch.handle_event(event, now.mono),
+            Input::Bgp(event) => {
+                if let Some(speaker) = &mut self.speaker {
+                    speaker.handle_event(event, now.mono);
+                } else if let petiole_bgp::Event::Accepted { conn, .. } = event {
+                    // Nobody is configured yet: a stranger gets a closed socket.
+                    self.effects.push_back(Effect::Bgp(petiole_bgp::Action::Close { conn }));
+                }
+            }
+            Input::Kernel(events) => self.handle_kernel(events),
+            Input::Probed { gate, result } => self.handle_probed(gate, result),
+            Input::Query { id, query } => self.handle_query(id, query),
+            Input::Done { id, result } => self.handle_done(id, result),
+            Input::Applied { id, results } => {
+                self.dataplane.handle_done(id, results, now.mono);
+                self.dirty = true;
+            }
+            Input::Trouble { part, what } => {
+                if what.is_empty() {
+                    self.troubles.remove(&part);
+                } else {
+                    self.troubles.insert(part, what);
+                }
+            }
+        }
+        self.settle();
+    }
+
+    /// Runs what is due.
+    pub fn handle_timeout(&mut self, now: Now) {
+        self.now = now;
+        self.watch.handle_timeout(now.mono);
+        self.ipam.handle_timeout(now.mono, now.wall);
+        self.dataplane.handle_timeout(now.mono);
+        if let Some(speaker) = &mut self.speaker {
+            speaker.handle_timeout(now.mono);
+        }
+        if self.order.poll_timeout().is_some_and(|at| at <= now.mono) {
+            self.dirty = true;
+        }
+        self.settle();
+    }
+
+    /// The next thing to do.
+    pub fn poll_effect(&mut self) -> Option<Effect> {
+        self.effects.pop_front()
+    }
+
+    /// When to call [`handle_timeout`](Self::handle_timeout), and why.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<(Duration, TimerReason)> {
+        let bgp = self.speaker.as_ref().and_then(Speaker::poll_timeout).map(|(at, why)| (at, TimerReason::Bgp(why)));
+        let store = self.watch.poll_timeout().map(|(at, _)| (at, TimerReason::Store));
+        let ipam = self.ipam.poll_timeout().map(|(at, _)| (at, TimerReason::Ipam));
+        let kernel = self.dataplane.poll_timeout().map(|(at, _)| (at, TimerReason::Dataplane));
+        let probe = self.gates.iter().flatten().filter_map(Gate::poll_timeout).min().map(|at| (at, TimerReason::Probe));
+        let order = self.order.poll_timeout().map(|at| (at, TimerReason::Order));
+        [bgp, store, ipam, kernel, probe, order].into_iter().flatten().min()
+    }
+
+    fn handle_started(&mut self, boot_id: String, saved: Option<Saved>) {
+        let words = match &saved {
+            None => "no saved state".to_owned(),
+            Some(s) if s.node != self.settings.node.name => format!("saved state is node {}'s and is not used", s.node),
+            Some(s) if s.boot_id != boot_id => {
+                "saved state is of an earlier boot: blocks wait for the store".to_owned()
+            }
+            Some(s) => format!("goes on with {} saved block(s)", s.blocks.len()),
+        };
+        let node = self.settings.node.name.clone();
+        self.log(Event::Starting { node, saved: words });
+        if let Some(saved) = saved.filter(|s| s.node == self.settings.node.name) {
+            self.filters.restore(&saved.filters);
+            if saved.boot_id == boot_id {
+                self.resumed = true;
+                self.ipam.restore(&saved.blocks);
+                for (gate, announce) in self.gates.iter_mut().zip(&self.settings.announce) {
+                    if let (Some(gate), Some(healthy)) = (gate, saved.gates.get(&announce.prefix)) {
+                        gate.resume(*healthy);
+                    }
+                }
+            }
+        }
+        self.boot_id = boot_id;
+        self.dirty = true;
+    }
+
+    fn handle_kernel(&mut self, events: Vec<KernelEvent>) {
+        for event in events {
+            match &event {
+                KernelEvent::Route(_, route)
+                | KernelEvent::RouteReplaced(_, route)
+                | KernelEvent::RouteGone(_, route) => {
+                    // Echoes of learned routes come by the hundred thousand and change no verdict; the node's own routes do.
+                    self.dirty |= route.kind != RouteKind::Unicast;
+                }
+                KernelEvent::DumpBegin | KernelEvent::Overrun => {}
+                KernelEvent::DumpEnd
+                | KernelEvent::Link(_)
+                | KernelEvent::LinkGone(_)
+                | KernelEvent::Address(_)
+                | KernelEvent::AddressGone(_) => self.moved = true,
+            }
+            self.dataplane.handle_event(event, self.now.mono);
+        }
+    }
+
+    fn handle_probed(&mut self, id: GateId, result: Result<(), String>) {
+        let index = usize::try_from(id.0).unwrap_or(usize::MAX);
+        let (Some(Some(gate)), Some(announce)) = (self.gates.get_mut(index), self.settings.announce.get(index)) else {
+            return;
+        };
+        let before = gate.verdict();
+        gate.handle_result(result);
+        if gate.verdict() != before {
+            let healthy = gate.verdict() == Verdict::Healthy;
+            let event = Event::Gate { prefix: announce.prefix, healthy, detail: gate.words() };
+            self.dirty = true;
+            self.log(event);
+        }
+    }
+
+    fn handle_done(&mut self, id: EffectId, result: Done) {
+        match result {
+            Done::Txn(outcome) => {
+                if let Some(txn) = self.txns.remove(&id) {
+                    self.ipam.handle_done(txn, outcome, self.now.mono, self.now.wall);
+                }
+            }
+            Done::Saved(outcome) => {
+                if self.saving.take_if(|saving| *saving == id).is_some() {
+                    self.troubles.remove("state");
+                    if let Err(why) = outcome {
+                        self.troubles
+                            .insert("state".to_owned(), format!("cannot save the last known good state: {why}"));
+                        self.written = None;
+                        self.log(Event::SaveFailed(why));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Brings everything that follows from the facts up to date, and turns it into effects. The order matters: withdrawals
+    /// leave before plans that remove things.
+    fn settle(&mut self) {
+        self.drain_store();
+        if std::mem::take(&mut self.moved) && self.dataplane.is_mirrored() {
+            self.topology = Topology::new(self.dataplane.links().cloned(), self.dataplane.addresses().cloned());
+            self.update_sessions();
+            self.dirty = true;
+        }
+        if std::mem::take(&mut self.dirty) {
+            self.announce();
+        }
+        self.drain_speaker();
+        self.allow();
+        self.probe();
+        if let Some(plan) = self.dataplane.poll_plan(self.now.mono) {
+            self.effects.push_back(Effect::Apply(plan));
+        }
+        if self.dataplane.poll_dump_wanted() {
+            self.effects.push_back(Effect::Dump);
+        }
+        self.report_problems();
+        self.save();
+    }
+
+    fn drain_store(&mut self) {
+        while let Some(fact) = self.watch.poll_fact() {
+            match &fact {
+                Fact::InSync { .. } => {
+                    if !self.store_seen || self.troubles.remove("store").is_some() {
+                        self.log(Event::StoreInSync);
+                    }
+                    self.store_seen = true;
+                    self.filters.settle();
+                }
+                Fact::Lost { error } => {
+                    self.troubles
+                        .insert("store".to_owned(), format!("the store is away, everything stays as it is: {error}"));
+                    self.log(Event::StoreLost(error.clone()));
+                }
+                Fact::Put(_) | Fact::Deleted { .. } | Fact::Reset { .. } => self.filters.handle_fact(&fact),
+            }
+            self.ipam.handle_fact(&fact, self.now.mono, self.now.wall);
+            self.dirty = true;
+        }
+        while let Some(action) = self.watch.poll_action() {
+            self.effects.push_back(Effect::Store(action));
+        }
+        while let Some((txn_id, txn)) = self.ipam.poll_txn() {
+            let id = self.effect_id();
+            self.txns.insert(id, txn_id);
+            self.effects.push_back(Effect::Txn { id, txn });
+        }
+        while let Some((request, reply)) = self.ipam.poll_reply() {
+            self.reply_ipam(request, reply);
+        }
+        let owned: BTreeSet<Prefix> = self.ipam.blocks().keys().copied().collect();
+        if owned != self.owned {
+            for block in owned.difference(&self.owned) {
+                self.effects.push_back(Effect::Log(Event::BlockOwned(*block)));
+            }
+            for block in self.owned.difference(&owned) {
+                self.effects.push_back(Effect::Log(Event::BlockLost(*block)));
+            }
+            self.owned = owned;
+            self.dirty = true;
+        }
+    }
+
+    fn allow(&mut self) {
+        let is = Conditions {
+            store_in_sync: self.watch.state().phase == WatchPhase::InSync,
+            resumed: self.resumed,
+            gates_decided: self.gates.iter().flatten().all(|g| g.verdict() != Verdict::Unknown),
+            leaves_in_sync: self.leaves_in_sync,
+            mirrored: self.dataplane.is_mirrored(),
+        };
+        for sweep in self.order.allow_sweeps(is, self.now.mono) {
+            self.dataplane.allow_sweep(sweep);
+        }
+        if self.order.release_end_of_rib(is, self.now.mono)
+            && let Some(speaker) = &mut self.speaker
+        {
+            speaker.hold_end_of_rib(false, self.now.mono);
+            self.drain_speaker();
+        }
+    }
+
+    fn probe(&mut self) {
+        for (index, gate) in self.gates.iter_mut().enumerate() {
+            let Some((check, timeout)) = gate.as_mut().and_then(|g| g.poll_probe(self.now.mono)) else { continue };
+            let gate = GateId(u32::try_from(index).unwrap_or(u32::MAX));
+            self.effects.push_back(Effect::Probe { gate, check, timeout });
+        }
+    }
+
+    fn report_problems(&mut self) {
+        let now = self.current_problems();
+        if now == self.problems {
+            return;
+        }
+        for what in now.difference(&self.problems) {
+            self.effects.push_back(Effect::Log(Event::Problem(what.clone())));
+        }
+        for what in self.problems.difference(&now) {
+            self.effects.push_back(Effect::Log(Event::ProblemOver(what.clone())));
+        }
+        self.problems = now;
+    }
+
+    fn current_problems(&self) -> BTreeSet<String> {
+        let mut problems: BTreeSet<String> = self.troubles.values().cloned().collect();
+        problems.extend(self.ipam.problems().iter().map(ToString::to_string));
+        problems.extend(self.dataplane.problems().iter().map(ToString::to_string));
+        problems.extend(self.filters.problems());
+        problems.extend(self.uplinks.values().filter_map(|u| u.as_ref().err()).map(ToString::to_string));
+        if self.settings.bgp.is_some() && self.speaker.is_none() && self.dataplane.is_mirrored() {
+            problems
+                .insert("no BGP identifier: set router_id in [node], or put a global IPv4 address on lo".to_owned());
+        }
+        problems
+    }
+
+    pub(crate) fn effect_id(&mut self) -> EffectId {
+        self.last_effect += 1;
+        EffectId(self.last_effect)
+    }
+
+    pub(crate) fn log(&mut self, event: Event) {
+        self.effects.push_back(Effect::Log(event));
+    }
+
+    pub(crate) fn push(&mut self, effect: Effect) {
+        self.effects.push_back(effect);
+    }
+}

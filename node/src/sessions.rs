@@ -1,0 +1,200 @@
+//! The speaker's place in the node: its neighbours, its uplinks, and what it reports.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use petiole_bgp::{LocalConfig, PeerConfig, PeerId, RemoteAsn, SessionState, Speaker, SpeakerEvent};
+use petiole_prefix::{Family, Prefix};
+
+use crate::effect::Effect;
+use crate::event::Event;
+use crate::fib::Terrain;
+use crate::node::Node;
+use crate::seed;
+
+/// The longest wait between two attempts to reach a leaf. A link that comes up is tried at once.
+const CONNECT_RETRY: Duration = Duration::from_secs(5);
+
+impl Node {
+    /// Links or addresses changed: finds the uplinks anew and tells the speaker.
+    pub(crate) fn update_sessions(&mut self) {
+        let Some(bgp) = self.settings.bgp.clone() else { return };
+        let now = self.now.mono;
+        if self.speaker.is_none() {
+            let Some(router_id) = self.router_id() else { return };
+            let local = LocalConfig { asn: bgp.asn, router_id };
+            let mut speaker = Speaker::new(local, seed::derive(&self.seed, "bgp"), now);
+            speaker.hold_end_of_rib(!self.order.end_of_rib_released(), now);
+            self.speaker = Some(speaker);
+        }
+        self.uplinks =
+            bgp.peers.iter().map(|p| (PeerId::of_address(p.address), self.topology.uplink(p.address))).collect();
+        let Some(speaker) = &mut self.speaker else { return };
+        let mut peers = BTreeMap::new();
+        for settings in &bgp.peers {
+            let id = PeerId::of_address(settings.address);
+            let Some(Ok(uplink)) = self.uplinks.get(&id) else { continue };
+            let asn = settings.asn.map_or(RemoteAsn::External, RemoteAsn::Is);
+            let config = PeerConfig {
+                port: settings.port,
+                local_address: Some(uplink.local),
+                hold_time: settings.hold_time,
+                connect_retry: CONNECT_RETRY,
+                passive: settings.passive,
+                ..PeerConfig::new(settings.address, asn)
+            };
+            peers.insert(id, config);
+        }
+        speaker.set_peers(peers, now);
+        for (id, uplink) in &self.uplinks {
+            let Ok(uplink) = uplink else { continue };
+            speaker.set_next_hops(*id, uplink.v4, uplink.v6, now);
+            speaker.handle_uplink(*id, uplink.up, now);
+        }
+    }
+
+    /// Takes out of the speaker what it has to say.
+    pub(crate) fn drain_speaker(&mut self) {
+        let Some(speaker) = &mut self.speaker else { return };
+        let mut actions = Vec::new();
+        let mut events = Vec::new();
+        while let Some(action) = speaker.poll_action() {
+            actions.push(Effect::Bgp(action));
+        }
+        while let Some(event) = speaker.poll_event() {
+            events.push(event);
+        }
+        while let Some(batch) = speaker.poll_route_changes() {
+            let changes = batch.changes.into_iter().map(|(prefix, route)| (prefix, route.map(|r| r.next_hops)));
+            let changes = self.fib.update(changes);
+            self.dataplane.update_learned(changes);
+        }
+        for action in actions {
+            self.push(action);
+        }
+        for event in events {
+            self.note(event);
+        }
+    }
+
+    fn note(&mut self, event: SpeakerEvent) {
+        match event {
+            SpeakerEvent::PeerUp { peer, asn, .. } => {
+                self.leaves_in_sync = self.all_leaves_in_sync();
+                self.log(Event::PeerUp { peer: peer.to_string(), asn });
+            }
+            SpeakerEvent::PeerDown { peer, reason, .. } => {
+                self.leaves_in_sync = false;
+                self.log(Event::PeerDown { peer: peer.to_string(), reason: reason.to_string() });
+            }
+            SpeakerEvent::EndOfRibReceived { peer, family, .. } => {
+                self.leaves_in_sync = self.all_leaves_in_sync();
+                self.log(Event::PeerNote { peer: peer.to_string(), what: format!("has sent its {family} routes") });
+            }
+            SpeakerEvent::EndOfRibSent { peer, family, .. } => {
+                self.log(Event::PeerNote { peer: peer.to_string(), what: format!("was sent our {family} routes") });
+            }
+            SpeakerEvent::ConnectionLost { peer, reason, .. } => {
+                self.log(Event::PeerNote { peer: peer.to_string(), what: reason.to_string() });
+            }
+            SpeakerEvent::ConnectionRefused { remote, why } => {
+                self.log(Event::PeerNote {
+                    peer: remote.ip().to_string(),
+                    what: format!("connection from {remote} refused: {why}"),
+                });
+            }
+            SpeakerEvent::NotificationSent { peer, notification } => {
+                self.log(Event::PeerNote { peer: peer.to_string(), what: format!("sent NOTIFICATION {notification}") });
+            }
+            SpeakerEvent::NotificationReceived { peer, notification } => {
+                self.log(Event::PeerNote {
+                    peer: peer.to_string(),
+                    what: format!("received NOTIFICATION {notification}"),
+                });
+            }
+            SpeakerEvent::UpdateError { peer, treatment, fault } => {
+                let what = format!("malformed UPDATE ({fault}), handled by {treatment}");
+                self.log(Event::PeerNote { peer: peer.to_string(), what });
+            }
+            SpeakerEvent::RefreshRequested { peer, family } => {
+                self.log(Event::PeerNote {
+                    peer: peer.to_string(),
+                    what: format!("asked for our {family} routes again"),
+                });
+            }
+            SpeakerEvent::Advertised { peer, prefixes, .. } => {
+                self.log(Event::PeerNote { peer: peer.to_string(), what: format!("told of {}", list(&prefixes)) });
+            }
+            SpeakerEvent::Withdrawn { peer, prefixes, .. } => {
+                self.log(Event::PeerNote {
+                    peer: peer.to_string(),
+                    what: format!("told to forget {}", list(&prefixes)),
+                });
+            }
+            SpeakerEvent::GuardDropped { peer, error } => {
+                self.guard_stops += 1;
+                self.log(Event::GuardStopped(format!("towards {peer}: {error}")));
+            }
+        }
+    }
+
+    fn all_leaves_in_sync(&self) -> bool {
+        let Some(speaker) = &self.speaker else { return false };
+        let configured = self.settings.bgp.as_ref().map_or(0, |b| b.peers.len());
+        let in_sync = speaker
+            .peers()
+            .filter(|p| {
+                p.session.as_ref().is_some_and(|s| s.families.iter().all(|f| s.end_of_rib_received.contains(f)))
+            })
+            .count();
+        configured > 0 && in_sync == configured
+    }
+
+    /// Whether at least one session is Established.
+    pub(crate) fn any_established(&self) -> bool {
+        self.speaker.as_ref().is_some_and(|s| s.peers().any(|p| p.state == SessionState::Established))
+    }
+
+    /// What learned routes are judged on.
+    pub(crate) fn terrain(&self) -> Terrain {
+        let connected: Vec<(Prefix, u32)> = self.topology.connected().collect();
+        let uplinks = self
+            .uplinks
+            .iter()
+            .filter_map(|(id, uplink)| {
+                let uplink = uplink.as_ref().ok().filter(|u| u.up)?;
+                let subnets = connected.iter().filter(|(_, link)| *link == uplink.link).map(|(net, _)| *net).collect();
+                Some((*id, (uplink.link, subnets)))
+            })
+            .collect();
+        let mut local: BTreeSet<Prefix> = self.owned.clone();
+        local.extend(self.settings.announce.iter().map(|a| a.prefix));
+        local.extend(self.settings.node.addresses.iter().copied());
+        for address in self.topology.on_loopback() {
+            local.insert(Prefix::host(address.addr));
+            local.extend(Prefix::truncated(address.addr, address.len));
+        }
+        Terrain {
+            uplinks,
+            local,
+            blocks: self.owned.iter().copied().collect(),
+            connected: connected.into_iter().map(|(net, _)| net).collect(),
+            accept_default: self.settings.bgp.as_ref().is_some_and(|b| b.accept_default),
+            source_v4: self.source(Family::V4),
+            source_v6: self.source(Family::V6),
+        }
+    }
+
+    /// The uplink of a leaf, by interface name.
+    pub(crate) fn uplink_name(&self, peer: PeerId) -> Option<String> {
+        self.uplinks.get(&peer).and_then(|u| u.as_ref().ok()).map(|u| u.name.clone())
+    }
+}
+
+fn list(prefixes: &[Prefix]) -> String {
+    let some: Vec<String> = prefixes.iter().take(8).map(ToString::to_string).collect();
+    match prefixes.len().saturating_sub(some.len()) {
+        0 => some.join(", "),
+        more => format!("{} and {more} more", some.join(", ")),
+    }
+}

@@ -1,0 +1,149 @@
+//! Uplinks: which interface leads to which leaf, and with which addresses of ours.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use petiole_dataplane::{Address, Link, LinkIndex, Scope};
+use petiole_prefix::Prefix;
+
+/// The loopback's interface index, the same in every network namespace.
+pub const LOOPBACK: LinkIndex = 1;
+
+/// The way to one leaf.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Uplink {
+    /// The interface.
+    pub link: LinkIndex,
+    /// Its name.
+    pub name: String,
+    /// Up, with carrier.
+    pub up: bool,
+    /// Our address on the leaf's subnet.
+    pub local: IpAddr,
+    /// Our IPv4 address on the interface, for next hops.
+    pub v4: Option<Ipv4Addr>,
+    /// Our global IPv6 address on the interface, for next hops.
+    pub v6: Option<Ipv6Addr>,
+}
+
+/// Why there is no way to a leaf.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum NoUplink {
+    /// The address is one of this node's.
+    #[error("peer {0} is an address of this node: give the leaf's end of the link in [[bgp.peer]] address")]
+    OurOwn(IpAddr),
+    /// No interface has an address on the peer's subnet.
+    #[error(
+        "peer {0} is on no subnet of this node: give an uplink an address beside it, or correct [[bgp.peer]] address"
+    )]
+    NotConnected(IpAddr),
+}
+
+/// The addresses and links of the node, as far as routing needs them.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Topology {
+    links: BTreeMap<LinkIndex, Link>,
+    addresses: Vec<Address>,
+}
+
+impl Topology {
+    /// Takes what the kernel shows.
+    pub fn new(links: impl IntoIterator<Item = Link>, addresses: impl IntoIterator<Item = Address>) -> Self {
+        let mut addresses: Vec<Address> = addresses.into_iter().collect();
+        addresses.sort();
+        Self { links: links.into_iter().map(|l| (l.index, l)).collect(), addresses }
+    }
+
+    /// The way to a leaf.
+    ///
+    /// # Errors
+    /// When the address is ours, or on no subnet of ours.
+    pub fn uplink(&self, peer: IpAddr) -> Result<Uplink, NoUplink> {
+        if self.addresses.iter().any(|a| a.addr == peer) {
+            return Err(NoUplink::OurOwn(peer));
+        }
+        let ours = self
+            .addresses
+            .iter()
+            .filter(|a| a.link != LOOPBACK && subnet(a).is_some_and(|net| net.contains_addr(peer)))
+            .max_by_key(|a| a.len)
+            .ok_or(NoUplink::NotConnected(peer))?;
+        let on_link =
+            || self.addresses.iter().filter(|a| a.link == ours.link && a.scope == Scope::Global && !a.deprecated);
+        let v4 = match ours.addr {
+            IpAddr::V4(a) => Some(a),
+            IpAddr::V6(_) => on_link().find_map(|a| v4(a.addr)),
+        };
+        let v6 = match ours.addr {
+            IpAddr::V6(a) => Some(a),
+            IpAddr::V4(_) => on_link().find_map(|a| v6(a.addr)),
+        };
+        let link = self.links.get(&ours.link);
+        Ok(Uplink {
+            link: ours.link,
+            name: link.map_or_else(|| format!("#{}", ours.link), |l| l.name.clone()),
+            up: link.is_some_and(|l| l.up && l.carrier),
+            local: ours.addr,
+            v4,
+            v6,
+        })
+    }
+
+    /// Whether the address is on any interface.
+    #[must_use]
+    pub fn has(&self, addr: IpAddr) -> bool {
+        self.addresses.iter().any(|a| a.addr == addr)
+    }
+
+    /// The addresses on `lo`, loopback's own included.
+    pub fn on_loopback(&self) -> impl Iterator<Item = &Address> {
+        self.addresses.iter().filter(|a| a.link == LOOPBACK)
+    }
+
+    /// Subnets that are connected now: of addresses on interfaces that are up, `lo` excepted.
+    pub fn connected(&self) -> impl Iterator<Item = (Prefix, LinkIndex)> + '_ {
+        self.addresses
+            .iter()
+            .filter(|a| a.link != LOOPBACK && self.links.get(&a.link).is_some_and(|l| l.up && l.carrier))
+            .filter_map(|a| subnet(a).map(|net| (net, a.link)))
+    }
+
+    /// The name of an interface; its number where it is unknown.
+    #[must_use]
+    pub fn link_name(&self, link: LinkIndex) -> String {
+        self.links.get(&link).map_or_else(|| format!("#{link}"), |l| l.name.clone())
+    }
+
+    /// The BGP identifier where none is configured: the first global IPv4 on `lo`, else of an uplink.
+    #[must_use]
+    pub fn default_router_id(&self) -> Option<Ipv4Addr> {
+        let global = |on_lo: bool| {
+            self.addresses
+                .iter()
+                .filter(move |a| (a.link == LOOPBACK) == on_lo && a.scope == Scope::Global)
+                .find_map(|a| v4(a.addr).filter(|a| !a.is_loopback() && !a.is_link_local()))
+        };
+        global(true).or_else(|| global(false))
+    }
+}
+
+fn subnet(address: &Address) -> Option<Prefix> {
+    Prefix::truncated(address.addr, address.len).ok()
+}
+
+const fn v4(addr: IpAddr) -> Option<Ipv4Addr> {
+    match addr {
+        IpAddr::V4(a) => Some(a),
+        IpAddr::V6(_) => None,
+    }
+}
+
+const fn v6(addr: IpAddr) -> Option<Ipv6Addr> {
+    match addr {
+        IpAddr::V6(a) => Some(a),
+        IpAddr::V4(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;
