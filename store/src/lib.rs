@@ -5,10 +5,14 @@
 //! embedded store and every simulation run on it), and [`filter`] reads the BIRD statements that operators keep in it.
 
 pub mod filter;
+pub mod key;
 pub mod memory;
+pub mod time;
 pub mod txn;
+pub mod value;
 pub mod watch;
 
+pub use key::{Key, KeyError, Owner};
 pub use memory::{Applied, Memory};
 pub use txn::{Change, Compare, KeyValue, Op, OpResult, Revision, StoreError, Txn, TxnOutcome};
 pub use watch::{Fact, Watch, WatchAction, WatchEnd, WatchEvent, WatchId, WatchPhase, WatchState};
