@@ -1,19 +1,16 @@
 //! The one type that matters: [`Node`].
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use petiole_bgp::{Originated, PeerId, Speaker};
-use petiole_config::{AnnounceKind, Role, Settings};
-use petiole_dataplane::{
-    AddressWant, Dataplane, KernelEvent, Route, RouteKey, RouteKind, RouteState, Scope, Settings as Pacing, ident,
-};
+use petiole_bgp::{PeerId, Speaker};
+use petiole_config::{Role, Settings};
+use petiole_dataplane::{Dataplane, KernelEvent, RouteKind, Settings as Pacing};
 use petiole_ipam::{Ipam, IpamSettings, PoolSpec, RequestId, TxnId};
-use petiole_prefix::{Family, Prefix};
+use petiole_prefix::Prefix;
 use petiole_store::watch::{Fact, Watch, WatchPhase};
 
-use crate::desired::{self, Configured, Decision, Facts, GateState, Kind, Proof};
+use crate::desired::Decision;
 use crate::effect::Effect;
 use crate::event::Event;
 use crate::fib::Fib;
@@ -23,7 +20,7 @@ use crate::health::{Gate, Verdict};
 use crate::input::{Done, EffectId, GateId, Input, Now, QueryId, UnixNanos};
 use crate::saved::Saved;
 use crate::seed;
-use crate::uplink::{LOOPBACK, NoUplink, Topology, Uplink};
+use crate::uplink::{NoUplink, Topology, Uplink};
 
 /// The brain of one node.
 ///
@@ -108,7 +105,7 @@ impl Node {
         Self {
             watch: Watch::new(watched.map(str::to_owned).collect(), seed::derive(&seed, "watch"), now.mono),
             ipam: Ipam::new(ipam_settings, seed::derive(&seed, "ipam"), now.mono),
-            filters: Filters::default(),
+            filters: Filters::new(),
             gates,
             dataplane: Dataplane::new(Pacing::default(), now.mono),
             speaker: None,
