@@ -1,0 +1,457 @@
+//! A world around one node, in virtual time: a store, a kernel, and leaves that speak BGP. Shared by the scenarios beside it.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, dead_code, unreachable_pub)]
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use petiole_node::bgp::{self, ConnId, LocalConfig, Originated, Ownership, PeerConfig, PeerId, RemoteAsn, Speaker};
+use petiole_node::config::Settings;
+use petiole_node::dataplane::{
+    Address, KernelError, KernelEvent, Link, Route, RouteKey, Scope, Step, StepResult, ident,
+};
+use petiole_node::prefix::Prefix;
+use petiole_node::store::memory::Memory;
+use petiole_node::store::watch::{WatchAction, WatchEnd, WatchEvent, WatchId};
+use petiole_node::store::{Op, StoreError, Txn};
+use petiole_node::view::{Answer, Query};
+use petiole_node::{Done, Effect, Event, GateId, Input, Node, Now, QueryId, Saved};
+
+pub const BOOT: &str = "boot-1";
+
+pub struct World {
+    pub node: Node,
+    pub now: Duration,
+    pub store: Memory,
+    pub store_up: bool,
+    watches: BTreeMap<WatchId, (String, i64)>,
+    pub kernel: Kernel,
+    pub leaves: BTreeMap<IpAddr, Leaf>,
+    pub health: BTreeMap<u32, Result<(), String>>,
+    pub saved: Option<Saved>,
+    pub log: Vec<Event>,
+    pub txns: usize,
+    replies: BTreeMap<QueryId, Result<Answer, String>>,
+    next_query: u64,
+    todo: VecDeque<Input>,
+}
+
+#[derive(Default)]
+pub struct Kernel {
+    pub links: BTreeMap<u32, Link>,
+    pub addresses: Vec<Address>,
+    pub routes: BTreeMap<RouteKey, Route>,
+    /// Every step that was carried out.
+    pub steps: Vec<Step>,
+    /// Refuse every step with this errno.
+    pub refuse: Option<i32>,
+}
+
+pub struct Leaf {
+    pub speaker: Speaker,
+    pub reachable: bool,
+    conns: BTreeMap<ConnId, ConnId>,
+    next: u64,
+    node_end: IpAddr,
+}
+
+pub fn settings(text: &str) -> Settings {
+    match petiole_node::config::load(text, "test.toml", &petiole_node::config::Facts::new("worker1")) {
+        Ok((settings, _)) => settings,
+        Err(errors) => panic!("{errors}"),
+    }
+}
+
+pub fn p(text: &str) -> Prefix {
+    text.parse().unwrap()
+}
+
+pub fn ip(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+fn address(link: u32, text: &str) -> Address {
+    let (addr, len) = text.split_once('/').unwrap();
+    let addr = ip(addr);
+    let scope = if addr.is_loopback() { Scope::Host } else { Scope::Global };
+    Address { link, addr, len: len.parse().unwrap(), scope, deprecated: false, protocol: 0 }
+}
+
+impl World {
+    /// A node whose interfaces are lo and eth1 (10.122.101.1/31 towards leaf1, 10.122.101.0, AS 65001).
+    pub fn new(text: &str) -> Self {
+        Self::with(text, Memory::new(), Kernel::fresh(), None)
+    }
+
+    pub fn with(text: &str, store: Memory, kernel: Kernel, saved: Option<Saved>) -> Self {
+        Self::on_boot(text, store, kernel, saved, BOOT)
+    }
+
+    pub fn on_boot(text: &str, store: Memory, kernel: Kernel, saved: Option<Saved>, boot: &str) -> Self {
+        let now = Now { mono: Duration::ZERO, wall: 1_795_000_000_000_000_000 };
+        let settings = settings(text);
+        let mut leaves = BTreeMap::new();
+        for peer in settings.bgp.iter().flat_map(|b| &b.peers) {
+            let node_end = kernel
+                .addresses
+                .iter()
+                .find(|a| a.link != 1 && Prefix::truncated(a.addr, a.len).unwrap().contains_addr(peer.address));
+            let node_end = node_end.map_or(ip("192.0.2.1"), |a| a.addr);
+            leaves.insert(
+                peer.address,
+                Leaf::new(peer.address, peer.asn.unwrap(), node_end, settings.bgp.as_ref().unwrap().asn),
+            );
+        }
+        let mut world = Self {
+            node: Node::new(settings, [7; 32], now),
+            now: Duration::ZERO,
+            store,
+            store_up: true,
+            watches: BTreeMap::new(),
+            kernel,
+            leaves,
+            health: BTreeMap::new(),
+            saved: saved.clone(),
+            log: Vec::new(),
+            txns: 0,
+            replies: BTreeMap::new(),
+            next_query: 0,
+            todo: VecDeque::new(),
+        };
+        world.todo.push_back(Input::Started { boot_id: boot.to_owned(), saved });
+        world.settle();
+        world
+    }
+
+    fn clock(&self) -> Now {
+        let wall = 1_795_000_000_000_000_000 + u64::try_from(self.now.as_nanos()).unwrap();
+        Now { mono: self.now, wall }
+    }
+
+    /// Delivers everything that is under way at this instant.
+    pub fn settle(&mut self) {
+        for _ in 0..100_000 {
+            while let Some(effect) = self.node.poll_effect() {
+                self.carry_out(effect);
+            }
+            self.pump_leaves();
+            self.pump_watches();
+            let Some(input) = self.todo.pop_front() else { return };
+            self.node.handle(input, self.clock());
+        }
+        panic!("the world does not come to rest at {:?}", self.now);
+    }
+
+    /// Lets time pass.
+    pub fn run_for(&mut self, time: Duration) {
+        let end = self.now + time;
+        let mut turns = 0;
+        loop {
+            self.settle();
+            let node = self.node.poll_timeout().map(|(at, _)| at);
+            let leaves = self.leaves.values().filter_map(|l| l.speaker.poll_timeout()).map(|(at, _)| at);
+            let next = leaves.chain(node).min().filter(|at| *at <= end);
+            let Some(next) = next else { break };
+            turns += 1;
+            assert!(turns < 200_000, "too many timeouts within {time:?}, next {:?}", self.node.poll_timeout());
+            self.now = self.now.max(next);
+            for leaf in self.leaves.values_mut() {
+                leaf.speaker.handle_timeout(self.now);
+            }
+            self.node.handle_timeout(self.clock());
+        }
+        self.now = end;
+        self.node.handle_timeout(self.clock());
+        self.settle();
+    }
+
+    fn carry_out(&mut self, effect: Effect) {
+        match effect {
+            Effect::Store(action) => self.store_action(action),
+            Effect::Txn { id, txn } => {
+                self.txns += 1;
+                let result = if self.store_up {
+                    self.store.apply(&txn).map(|a| a.outcome)
+                } else {
+                    Err(StoreError::Unknown("no answer".to_owned()))
+                };
+                self.todo.push_back(Input::Done { id, result: Done::Txn(result) });
+            }
+            Effect::Bgp(action) => self.bgp_action(action),
+            Effect::Apply(plan) => {
+                let mut events = Vec::new();
+                let results = plan.steps.iter().map(|s| self.kernel.apply(s, &mut events)).collect();
+                self.todo.push_back(Input::Kernel(events));
+                self.todo.push_back(Input::Applied { id: plan.id, results });
+            }
+            Effect::Dump => {
+                let events = self.kernel.dump();
+                self.todo.push_back(Input::Kernel(events));
+            }
+            Effect::Probe { gate, .. } => {
+                let result = self.health.get(&gate.0).cloned().unwrap_or(Err("connection refused".to_owned()));
+                self.todo.push_back(Input::Probed { gate: GateId(gate.0), result });
+            }
+            Effect::Save { id, saved } => {
+                self.saved = Some(saved);
+                self.todo.push_back(Input::Done { id, result: Done::Saved(Ok(())) });
+            }
+            Effect::Reply { id, answer } => {
+                self.replies.insert(id, answer);
+            }
+            Effect::Log(event) => self.log.push(event),
+        }
+    }
+
+    fn store_action(&mut self, action: WatchAction) {
+        let input = match action {
+            WatchAction::List { id, .. } if !self.store_up => {
+                WatchEvent::ListFailed { id, error: "connection refused".to_owned() }
+            }
+            WatchAction::List { id, prefix } => {
+                let kvs = self.store.list(&prefix).cloned().collect();
+                WatchEvent::Listed { id, revision: self.store.revision(), kvs }
+            }
+            WatchAction::Watch { id, .. } if !self.store_up => {
+                WatchEvent::Ended { id, reason: WatchEnd::Disconnected("connection refused".to_owned()) }
+            }
+            WatchAction::Watch { id, prefix, from } => {
+                self.watches.insert(id, (prefix, from));
+                WatchEvent::Started { id, revision: self.store.revision() }
+            }
+            WatchAction::Cancel { id } => {
+                self.watches.remove(&id);
+                return;
+            }
+        };
+        self.todo.push_back(Input::Store(input));
+    }
+
+    fn pump_watches(&mut self) {
+        if !self.store_up {
+            return;
+        }
+        for (id, (prefix, from)) in &mut self.watches {
+            let changes = self.store.changes_since(prefix, *from).unwrap();
+            *from = self.store.revision() + 1;
+            if !changes.is_empty() {
+                self.todo.push_back(Input::Store(WatchEvent::Changes {
+                    id: *id,
+                    revision: self.store.revision(),
+                    changes,
+                }));
+            }
+        }
+    }
+
+    /// Cuts every watch and refuses everything until [`store_back`](Self::store_back).
+    pub fn store_gone(&mut self) {
+        self.store_up = false;
+        for (id, _) in std::mem::take(&mut self.watches) {
+            let reason = WatchEnd::Disconnected("connection reset".to_owned());
+            self.todo.push_back(Input::Store(WatchEvent::Ended { id, reason }));
+        }
+        self.settle();
+    }
+
+    pub fn store_back(&mut self) {
+        self.store_up = true;
+    }
+
+    pub fn put(&mut self, key: &str, value: &str) {
+        let then = vec![Op::Put { key: key.to_owned(), value: value.as_bytes().to_vec() }];
+        self.store.apply(&Txn { when: vec![], then, otherwise: vec![] }).unwrap();
+        self.settle();
+    }
+
+    pub fn delete(&mut self, key: &str) {
+        self.store.apply(&Txn { when: vec![], then: vec![Op::Delete(key.to_owned())], otherwise: vec![] }).unwrap();
+        self.settle();
+    }
+
+    fn bgp_action(&mut self, action: bgp::Action) {
+        match action {
+            bgp::Action::Connect { conn, local, remote, .. } => {
+                let local = SocketAddr::new(local.unwrap(), 40_000);
+                let event = match self.leaves.get_mut(&remote.ip()).filter(|l| l.reachable) {
+                    Some(leaf) => {
+                        leaf.accept(conn, local, remote, self.now);
+                        bgp::Event::Connected { conn, local, remote }
+                    }
+                    None => bgp::Event::ConnectFailed { conn, error: "no route to host".to_owned() },
+                };
+                self.todo.push_back(Input::Bgp(event));
+            }
+            bgp::Action::Send { conn, bytes } => {
+                let n = bytes.len();
+                for leaf in self.leaves.values_mut().filter(|l| l.reachable) {
+                    if let Some(theirs) = leaf.conns.get(&conn) {
+                        leaf.speaker
+                            .handle_event(bgp::Event::Received { conn: *theirs, bytes: bytes.clone() }, self.now);
+                    }
+                }
+                self.todo.push_back(Input::Bgp(bgp::Event::Written { conn, bytes: n }));
+            }
+            bgp::Action::Close { conn } | bgp::Action::Reset { conn } => {
+                for leaf in self.leaves.values_mut() {
+                    if let Some(theirs) = leaf.conns.remove(&conn) {
+                        leaf.speaker.handle_event(bgp::Event::Closed { conn: theirs, error: None }, self.now);
+                    }
+                }
+            }
+            bgp::Action::PauseReading { .. } | bgp::Action::ResumeReading { .. } => {}
+        }
+    }
+
+    fn pump_leaves(&mut self) {
+        for leaf in self.leaves.values_mut() {
+            while let Some(action) = leaf.speaker.poll_action() {
+                let ours = |theirs: &ConnId| leaf.conns.iter().find(|(_, t)| *t == theirs).map(|(o, _)| *o);
+                match action {
+                    bgp::Action::Send { conn, bytes } => {
+                        leaf.speaker.handle_event(bgp::Event::Written { conn, bytes: bytes.len() }, self.now);
+                        if let Some(conn) =
+                            leaf.conns.iter().find(|(_, t)| **t == conn).map(|(o, _)| *o).filter(|_| leaf.reachable)
+                        {
+                            self.todo.push_back(Input::Bgp(bgp::Event::Received { conn, bytes }));
+                        }
+                    }
+                    bgp::Action::Close { conn } | bgp::Action::Reset { conn } => {
+                        if let Some(conn) = ours(&conn) {
+                            leaf.conns.remove(&conn);
+                            self.todo.push_back(Input::Bgp(bgp::Event::Closed { conn, error: None }));
+                        }
+                    }
+                    bgp::Action::Connect { conn, .. } => {
+                        leaf.speaker
+                            .handle_event(bgp::Event::ConnectFailed { conn, error: "passive".to_owned() }, self.now);
+                    }
+                    bgp::Action::PauseReading { .. } | bgp::Action::ResumeReading { .. } => {}
+                }
+            }
+            while leaf.speaker.poll_event().is_some() {}
+            while leaf.speaker.poll_route_changes().is_some() {}
+        }
+    }
+
+    pub fn ask(&mut self, query: Query) -> Answer {
+        self.next_query += 1;
+        let id = QueryId(self.next_query);
+        self.todo.push_back(Input::Query { id, query });
+        self.settle();
+        self.replies.remove(&id).expect("no answer").unwrap()
+    }
+
+    /// What a leaf holds of ours, in order.
+    pub fn seen_by(&self, leaf: &str) -> Vec<String> {
+        let paths = self.leaves[&ip(leaf)].speaker.routes_received(None, None);
+        paths.iter().map(|p| p.prefix.to_string()).collect()
+    }
+
+    /// Makes a leaf announce prefixes, these and no others.
+    pub fn leaf_announces(&mut self, leaf: &str, prefixes: &[&str]) {
+        let set = prefixes.iter().map(|t| {
+            let prefix = p(t);
+            (prefix, Originated::new(prefix, Ownership::ServiceRange { range: prefix }).unwrap())
+        });
+        let set = set.collect();
+        self.leaves.get_mut(&ip(leaf)).unwrap().speaker.set_originated(set, self.now);
+        self.settle();
+    }
+
+    pub fn kernel_event(&mut self, event: KernelEvent) {
+        self.todo.push_back(Input::Kernel(vec![event]));
+        self.settle();
+    }
+}
+
+impl Kernel {
+    pub fn fresh() -> Self {
+        let link =
+            |index, name: &str| (index, Link { index, name: name.to_owned(), up: true, carrier: true, mtu: 1500 });
+        Self {
+            links: BTreeMap::from([link(1, "lo"), link(2, "eth1")]),
+            addresses: vec![
+                address(1, "127.0.0.1/8"),
+                address(2, "10.122.101.1/31"),
+                address(2, "fd00:122:101::1/127"),
+            ],
+            ..Self::default()
+        }
+    }
+
+    pub fn add_address(&mut self, link: u32, text: &str) -> KernelEvent {
+        let address = address(link, text);
+        self.addresses.push(address.clone());
+        KernelEvent::Address(address)
+    }
+
+    fn dump(&self) -> Vec<KernelEvent> {
+        let mut events = vec![KernelEvent::DumpBegin];
+        events.extend(self.links.values().cloned().map(KernelEvent::Link));
+        events.extend(self.addresses.iter().cloned().map(KernelEvent::Address));
+        events.extend(self.routes.iter().map(|(k, r)| KernelEvent::Route(*k, r.clone())));
+        events.push(KernelEvent::DumpEnd);
+        events
+    }
+
+    fn apply(&mut self, step: &Step, events: &mut Vec<KernelEvent>) -> StepResult {
+        if let Some(errno) = self.refuse {
+            return Err(KernelError { errno, detail: None });
+        }
+        self.steps.push(step.clone());
+        match step {
+            Step::AddAddress(address) => {
+                self.addresses.push(address.clone());
+                events.push(KernelEvent::Address(address.clone()));
+            }
+            Step::DeleteAddress(address) => {
+                self.addresses.retain(|a| a != address);
+                events.push(KernelEvent::AddressGone(address.clone()));
+            }
+            Step::PutRoute(key, route, _) => {
+                self.routes.insert(*key, route.clone());
+                events.push(KernelEvent::Route(*key, route.clone()));
+            }
+            Step::DeleteRoute(key, route) => {
+                if self.routes.get(key).is_some_and(|r| r.protocol == route.protocol) {
+                    self.routes.remove(key);
+                }
+                events.push(KernelEvent::RouteGone(*key, route.clone()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Prefixes of our routes, in order.
+    pub fn ours(&self) -> Vec<String> {
+        let ours = self.routes.iter().filter(|(_, r)| r.protocol == ident::ROUTE_PROTOCOL);
+        ours.map(|(k, _)| k.prefix.to_string()).collect()
+    }
+}
+
+impl Leaf {
+    fn new(addr: IpAddr, asn: u32, node_end: IpAddr, node_asn: u32) -> Self {
+        let router_id = match addr {
+            IpAddr::V4(a) => a,
+            IpAddr::V6(_) => "192.0.2.9".parse().unwrap(),
+        };
+        let mut speaker = Speaker::new(LocalConfig { asn, router_id }, [9; 32], Duration::ZERO);
+        let config = PeerConfig { passive: true, ..PeerConfig::new(node_end, RemoteAsn::Is(node_asn)) };
+        speaker.set_peers(BTreeMap::from([(PeerId::of_address(node_end), config)]), Duration::ZERO);
+        speaker.set_next_hops(
+            PeerId::of_address(node_end),
+            None,
+            Some("fd00:122:101::".parse().unwrap()),
+            Duration::ZERO,
+        );
+        Self { speaker, reachable: true, conns: BTreeMap::new(), next: 0, node_end }
+    }
+
+    fn accept(&mut self, conn: ConnId, node: SocketAddr, leaf: SocketAddr, now: Duration) {
+        self.next += 1;
+        let ours = ConnId::Accepted(self.next);
+        self.conns.insert(conn, ours);
+        self.speaker.handle_event(bgp::Event::Accepted { conn: ours, local: leaf, remote: node }, now);
+    }
+}
