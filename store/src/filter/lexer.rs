@@ -64,7 +64,7 @@ impl<'t> Lexer<'t> {
 
     fn skip_blanks(&mut self) -> Result<(), FilterError> {
         loop {
-            self.take_while(|c| matches!(c, ' ' | '\t' | '\n' | '\r'));
+            self.take_while(|c| matches!(c, ' ' | '\t' | '\n'));
             if self.rest.starts_with('#') {
                 self.take_while(|c| c != '\n');
             } else if self.rest.starts_with("/*") {
@@ -106,6 +106,8 @@ impl<'t> Lexer<'t> {
                 let expected = format!("write {first}{first}");
                 Err(FilterError::new(self.at, format!("a single {first} is no operator"), expected))
             }
+            '\r' => Err(FilterError::new(self.at, "a carriage return", "write the value with plain line ends")),
+            '\'' => Err(FilterError::new(self.at, "a single quote", "write names in double quotes, such as \"lo\"")),
             other => Err(FilterError::new(self.at, format!("the character {other:?} has no meaning here"), "")),
         }
     }

@@ -45,8 +45,8 @@ enum Operand {
 impl Operand {
     const fn name(&self) -> &'static str {
         match self {
-            Self::Net => "`net`, a prefix,",
-            Self::Ifname => "`ifname`, a string,",
+            Self::Net => "`net`",
+            Self::Ifname => "`ifname`",
             Self::Prefix(_) => "a prefix",
             Self::Set(_) => "a set of prefixes",
             Self::Text(_) => "a string",
@@ -67,6 +67,11 @@ impl<'t> Parser<'t> {
             self.tokens.next();
         }
         next
+    }
+
+    /// The token after the next one. Copies what is left, so it serves error messages only.
+    fn second(&self) -> Option<Token<'t>> {
+        self.tokens.clone().nth(1).map(|(_, token)| token)
     }
 
     fn take(&mut self, wanted: &Token<'_>) -> bool {
@@ -132,7 +137,7 @@ impl<'t> Parser<'t> {
                 Err(FilterError::new(at, "this else belongs to no if", expected))
             }
             Token::Word(word) => {
-                let after = self.tokens.clone().nth(1).map(|(_, token)| token);
+                let after = self.second();
                 Err(unsupported::statement(at, word, after.as_ref()))
             }
             other => Err(unexpected(at, &other, "expected if, accept or reject")),
@@ -153,6 +158,9 @@ impl<'t> Parser<'t> {
         loop {
             self.expect(&Token::Word("if"), "expected if")?;
             let condition = self.condition()?;
+            if self.peek().1 == Token::Sign("{") {
+                return Err(FilterError::new(self.peek().0, "the word then is missing", "write then before {"));
+            }
             self.expect(&Token::Word("then"), "expected then, && or ||")?;
             arms.push((condition, self.block()?));
             if !self.take(&Token::Word("else")) {
@@ -207,20 +215,35 @@ impl<'t> Parser<'t> {
         let (sign_at, token) = self.peek();
         let sign = match token {
             Token::Sign(sign @ ("=" | "!=" | "~" | "!~")) => sign,
-            Token::Sign("=]") => return Err(FilterError::new(sign_at, "AS paths are not supported", "")),
-            Token::Sign(sign) if unsupported::OPERATORS.contains(&sign) => {
-                return Err(unsupported::operator(sign_at, sign, matches!(left, Operand::Net)));
-            }
-            _ => return Ok(left),
+            other => match unsupported::after_operand(sign_at, &other, matches!(left, Operand::Net)) {
+                Some(error) => return Err(error),
+                None => return Ok(left),
+            },
         };
         self.next();
+        match (&left, self.peek()) {
+            (_, (at, Token::Sign("="))) => {
+                return Err(FilterError::new(at, "one = too many", "BIRD compares with a single ="));
+            }
+            (Operand::Ifname, (at, Token::Word(word))) if word != "net" && word != "ifname" => {
+                let word = cut(word);
+                return Err(FilterError::new(at, format!("`{word}` is not in quotes"), format!("write \"{word}\"")));
+            }
+            _ => {}
+        }
         let right = self.operand()?;
         let test = compare(at, left, sign_at, sign, right)?;
         match self.peek() {
             (at, Token::Sign("=" | "!=" | "~" | "!~")) => {
                 Err(FilterError::new(at, "a comparison of a comparison", "join two conditions with && or ||"))
             }
-            _ => Ok(Operand::Condition(test)),
+            (at, Token::Sign("{")) if matches!(self.second(), Some(Token::Number(_) | Token::Sign(","))) => {
+                Err(unsupported::lengths(at, "{m,n}"))
+            }
+            (at, other) => match unsupported::after_operand(at, &other, false) {
+                Some(error) => Err(error),
+                None => Ok(Operand::Condition(test)),
+            },
         }
     }
 
@@ -242,7 +265,7 @@ impl<'t> Parser<'t> {
             Token::Sign("!") => match self.deeper(Self::operand)? {
                 Operand::Condition(condition) => Ok(Operand::Condition(Condition::Not(Box::new(condition)))),
                 other => {
-                    let message = format!("! applies to {} here, for it binds tighter than = and ~", other.name());
+                    let message = format!("! binds tighter than = and ~, so it would negate {} alone", other.name());
                     Err(FilterError::new(at, message, "put the comparison in parentheses, or use != or !~"))
                 }
             },
@@ -408,12 +431,19 @@ fn truth(at: Position, operand: Operand) -> Result<Condition, FilterError> {
 
 fn unexpected(at: Position, token: &Token<'_>, expected: &str) -> FilterError {
     let found = match token {
+        Token::Word(word @ ("and" | "or")) => {
+            let sign = if *word == "and" { "&&" } else { "||" };
+            return FilterError::new(at, format!("BIRD has no word `{word}`"), format!("write {sign}"));
+        }
         Token::Word(word) => cut(word),
         Token::Address(address) => address.to_string(),
         Token::Number(number) => number.to_string(),
         Token::Text(text) => format!("\"{}\"", cut(text)),
+        Token::Sign("/") => {
+            return FilterError::new(at, "unexpected `/`", format!("{expected}; comments are # and /* */"));
+        }
         Token::Sign(sign) => (*sign).to_owned(),
         Token::End => return FilterError::new(at, "the text ends here", expected),
     };
-    FilterError::new(at, format!("unexpected {found}"), expected)
+    FilterError::new(at, format!("unexpected `{found}`"), expected)
 }

@@ -3,9 +3,6 @@
 use super::lexer::{Token, cut};
 use super::{FilterError, Position};
 
-/// Operators of BIRD that are refused by name.
-pub(super) const OPERATORS: [&str; 10] = ["<", ">", "<=", ">=", "+", "-", "*", "/", "%", "."];
-
 /// A word that begins a statement.
 pub(super) fn statement(at: Position, word: &str, after: Option<&Token<'_>>) -> FilterError {
     let what = match word {
@@ -42,26 +39,36 @@ pub(super) fn operand(at: Position, word: &str) -> FilterError {
     }
 }
 
-/// An operator after an operand.
-pub(super) fn operator(at: Position, sign: &str, after_net: bool) -> FilterError {
-    match (sign, after_net) {
-        (".", true) => {
+/// What follows an operand or a comparison and is no operator of ours; `None` where it ends the condition.
+pub(super) fn after_operand(at: Position, token: &Token<'_>, after_net: bool) -> Option<FilterError> {
+    Some(match token {
+        Token::Sign(".") if after_net => {
             let expected = "match lengths with a set, such as net ~ [ 0.0.0.0/0{25,32} ]";
             FilterError::new(at, "the parts of `net` (net.len, net.ip) are not supported", expected)
         }
-        ("+" | "-", _) => {
-            let message = format!("{sign} after a prefix has a meaning in a set only");
-            FilterError::new(at, message, format!("write it in brackets, such as net ~ [ 10.0.0.0/8{sign} ]"))
+        Token::Sign(sign @ ("+" | "-")) => lengths(at, sign),
+        Token::Sign(sign @ ("<" | ">" | "<=" | ">=" | "*" | "/" | "%" | ".")) => {
+            let expected = "the operators are =, !=, ~, !~, && and ||";
+            FilterError::new(at, format!("the operator {sign} is not supported"), expected)
         }
-        _ => FilterError::new(
-            at,
-            format!("the operator {sign} is not supported"),
-            "the operators are =, !=, ~, !~, && and ||",
-        ),
-    }
+        Token::Word("in") => FilterError::new(at, "BIRD has no word `in`", "write ~"),
+        _ => return None,
+    })
+}
+
+/// A range of lengths outside a set.
+pub(super) fn lengths(at: Position, sign: &str) -> FilterError {
+    let expected = format!(
+        "write the prefix in brackets, such as net ~ [ 10.0.0.0/8{} ]",
+        if sign == "{m,n}" { "{8,24}" } else { sign }
+    );
+    FilterError::new(at, format!("{sign} after a prefix has a meaning in a set only"), expected)
 }
 
 fn unknown(at: Position, word: &str, expected: &str) -> FilterError {
+    if word == "not" {
+        return FilterError::new(at, "BIRD has no word `not`", "write !( ... )");
+    }
     let lower = word.to_ascii_lowercase();
     let keyword =
         ["if", "then", "else", "accept", "reject", "net", "ifname", "true", "false"].contains(&lower.as_str());
