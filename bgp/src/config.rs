@@ -100,7 +100,8 @@ pub struct PeerConfig {
     pub local_address: Option<IpAddr>,
     /// Hold time we propose: zero (no keepalives at all) or 3 s to 65,535 s, whole seconds (RFC 4271 section 4.2).
     pub hold_time: Duration,
-    /// The longest wait between two attempts to connect. Attempts start one second apart and back off to this.
+    /// The longest wait between two attempts to connect. After a failure the first wait is
+    /// half a second; it doubles up to this.
     pub connect_retry: Duration,
     /// Families to negotiate.
     pub families: BTreeSet<Family>,

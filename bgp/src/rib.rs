@@ -1,18 +1,45 @@
 //! The routes learned, and which of them are used.
+//!
+//! | file | what |
+//! |---|---|
+//! | `table` | every prefix of a family once, with all paths to it: Adj-RIB-In and Loc-RIB in one |
+//! | `index` | the seeded hash index under it |
+//! | `attrs` | attribute sets, each held once |
+//! | `decision`, `reason` | which paths are used, and why the others are not |
+//! | `learned` | the above for one family: changes in, batches out |
+//! | `adj_out` | what each peer was told; knows nothing of all the others |
 
-use std::net::IpAddr;
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use petiole_prefix::Prefix;
+use petiole_prefix::{Family, Prefix};
 use serde::Serialize;
 
 use crate::config::PeerId;
 use crate::view::shared;
-use crate::wire::Attributes;
+use crate::wire::nlri::{Bits, Bits6};
+use crate::wire::{Attributes, NlriField};
 
+use attrs::AttrStore;
+use index::Seed;
+use learned::{Learned, Shared};
+use sources::Sources;
+
+mod adj_out;
+mod attrs;
+mod decision;
+mod index;
+mod learned;
 mod reason;
+mod sources;
+mod table;
 
+pub(crate) use adj_out::{AdjOut, Flush, OutContext};
+pub(crate) use attrs::AttrId;
+pub(crate) use learned::PathOut;
 pub use reason::Reason;
+pub(crate) use table::SourceId;
 
 /// A batch of changes of the routes in use, for the forwarding table. A prefix occurs once per batch; the newest wins.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
@@ -49,3 +76,148 @@ pub struct PathInfo {
     #[serde(serialize_with = "shared")]
     pub attributes: Arc<Attributes>,
 }
+
+/// The most changes one batch carries.
+const BATCH: usize = 1024;
+
+/// All learned routes.
+pub(crate) struct Rib {
+    attrs: AttrStore,
+    sources: Sources,
+    v4: Learned<u32>,
+    v6: Learned<Bits6>,
+}
+
+impl Rib {
+    pub(crate) fn new(seed: [u64; 2]) -> Self {
+        let seed = Seed::new(seed[0], seed[1]);
+        Self {
+            attrs: AttrStore::new(seed),
+            sources: Sources::default(),
+            v4: Learned::new(seed),
+            v6: Learned::new(seed),
+        }
+    }
+
+    /// A new session's place; `None` when there are too many that still have paths.
+    pub(crate) fn open(&mut self, peer: PeerId, router_id: Ipv4Addr) -> Option<SourceId> {
+        self.sources.open(peer, router_id)
+    }
+
+    /// Ends a session. Its paths go with the following calls of [`sweep`](Self::sweep).
+    pub(crate) fn close(&mut self, source: SourceId) {
+        self.sources.close(source);
+        self.v4.start_sweep();
+        self.v6.start_sweep();
+    }
+
+    /// Names an attribute set and holds it for the caller.
+    pub(crate) fn intern(&mut self, attributes: Attributes) -> AttrId {
+        self.attrs.intern(attributes)
+    }
+
+    /// Gives back what [`intern`](Self::intern) held.
+    pub(crate) fn release(&mut self, id: AttrId) {
+        self.attrs.release(id);
+    }
+
+    /// Takes in announced prefixes; `verdict` is what the import policy says of their attributes.
+    pub(crate) fn announce(&mut self, source: SourceId, field: &NlriField<'_>, id: AttrId, verdict: Option<Reason>) {
+        let Self { attrs, sources, v4, v6 } = self;
+        let mut shared = Shared { attrs, sources };
+        match field.family() {
+            Family::V4 => announce(v4, &mut shared, source, field, id, verdict),
+            Family::V6 => announce(v6, &mut shared, source, field, id, verdict),
+        }
+    }
+
+    /// Takes out withdrawn prefixes.
+    pub(crate) fn withdraw(&mut self, source: SourceId, field: &NlriField<'_>) {
+        let Self { attrs, sources, v4, v6 } = self;
+        let mut shared = Shared { attrs, sources };
+        field.keys().for_each(|prefix| v4.withdraw(&mut shared, source, prefix));
+        field.keys().for_each(|prefix| v6.withdraw(&mut shared, source, prefix));
+    }
+
+    /// Replaces the set of our own prefixes, which beat learned ones.
+    pub(crate) fn set_local<'a>(&mut self, prefixes: impl Iterator<Item = &'a Prefix> + Clone) {
+        fn keys<'a, K: Bits>(prefixes: impl Iterator<Item = &'a Prefix>) -> BTreeSet<(K, u8)> {
+            prefixes.filter_map(|p| Some((K::of(p.addr())?, p.len()))).collect()
+        }
+        let Self { attrs, sources, v4, v6 } = self;
+        let mut shared = Shared { attrs, sources };
+        v4.set_local(&mut shared, keys(prefixes.clone()));
+        v6.set_local(&mut shared, keys(prefixes));
+    }
+
+    /// Looks for paths of ended sessions, within the budget.
+    pub(crate) fn sweep(&mut self, budget: &mut usize) {
+        let Self { attrs, sources, v4, v6 } = self;
+        let mut shared = Shared { attrs, sources };
+        v4.sweep(&mut shared, budget);
+        v6.sweep(&mut shared, budget);
+    }
+
+    /// Whether [`sweep`](Self::sweep) has more to do.
+    pub(crate) fn is_sweeping(&self) -> bool {
+        self.v4.is_sweeping() || self.v6.is_sweeping()
+    }
+
+    /// The next batch of changed routes.
+    pub(crate) fn changes(&mut self) -> Option<RouteChanges> {
+        let mut changes = Vec::new();
+        self.v4.drain(&self.attrs, &self.sources, BATCH, &mut changes);
+        self.v6.drain(&self.attrs, &self.sources, BATCH, &mut changes);
+        (!changes.is_empty()).then_some(RouteChanges { changes })
+    }
+
+    /// The route in use for exactly this prefix.
+    pub(crate) fn lookup(&self, prefix: Prefix) -> Option<LocRoute> {
+        match prefix.family() {
+            Family::V4 => self.v4.lookup(&self.attrs, &self.sources, prefix),
+            Family::V6 => self.v6.lookup(&self.attrs, &self.sources, prefix),
+        }
+    }
+
+    /// The route in use with the longest prefix that holds this address.
+    pub(crate) fn best_match(&self, addr: IpAddr) -> Option<(Prefix, LocRoute)> {
+        match Family::of(addr) {
+            Family::V4 => self.v4.best_match(&self.attrs, &self.sources, addr),
+            Family::V6 => self.v6.best_match(&self.attrs, &self.sources, addr),
+        }
+    }
+
+    /// All paths to one prefix, or to all.
+    pub(crate) fn paths(&self, prefix: Option<Prefix>) -> impl Iterator<Item = PathOut<'_>> {
+        let v4 = self.v4.paths(&self.attrs, &self.sources, prefix);
+        v4.chain(self.v6.paths(&self.attrs, &self.sources, prefix))
+    }
+
+    /// How many paths a session has given.
+    pub(crate) fn path_count(&self, source: SourceId) -> u64 {
+        self.sources.get(source).map_or(0, |s| s.paths)
+    }
+
+    /// Sizes, for the operator: prefixes of each family, attribute sets.
+    pub(crate) fn sizes(&self) -> (usize, usize, usize) {
+        (self.v4.len(), self.v6.len(), self.attrs.len())
+    }
+}
+
+#[inline]
+fn announce<K: Bits>(
+    learned: &mut Learned<K>,
+    shared: &mut Shared<'_>,
+    source: SourceId,
+    field: &NlriField<'_>,
+    id: AttrId,
+    verdict: Option<Reason>,
+) {
+    for (key, len) in field.keys::<K>() {
+        let verdict = verdict.or_else(|| key.is_martian(len).then_some(Reason::RejectedMartianPrefix));
+        learned.announce(shared, source, (key, len), id, verdict);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,16 +1,34 @@
 //! The speaker: all sessions and the RIBs of one node.
 
-use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+mod import;
+mod inbound;
+mod outbound;
+mod sessions;
+mod views;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use petiole_prefix::Prefix;
+use rand_chacha::ChaCha8Rng;
+use rand_core::{Rng, SeedableRng};
 
-use crate::config::{LocalConfig, PeerConfig, PeerId};
+use crate::config::{ConnId, LocalConfig, PeerConfig, PeerId};
 use crate::event::{Action, Event, SpeakerEvent, TimerReason};
 use crate::guard::Originated;
-use crate::rib::{LocRoute, RouteChanges};
-use crate::view::{AdvertisedView, PathView, PeerView};
+use crate::rib::{Rib, RouteChanges};
+use crate::session::fsm::StopReason;
+use crate::session::{Established, Input, Peer, Timers};
+
+/// Prefixes worked into the RIB per call: about a millisecond.
+const BUDGET: usize = 4096;
+
+/// Slots that can be looked at in the time of one insertion.
+const SLOTS_PER_PREFIX: usize = 8;
+
+/// Reports kept for a caller that does not fetch them.
+const REPORTS: usize = 8192;
 
 /// A BGP-4 speaker.
 ///
@@ -26,13 +44,56 @@ use crate::view::{AdvertisedView, PathView, PeerView};
 /// does more than about a millisecond of work: what is left over makes `poll_timeout` due at once. `now` never goes back.
 pub struct Speaker {
     local: LocalConfig,
+    /// The time of the last call.
+    now: Duration,
+    peers: BTreeMap<PeerId, Peer>,
+    /// Living connections.
+    conns: BTreeMap<ConnId, PeerId>,
+    next_dialled: u64,
+    /// The dice of all neighbours are streams of this one.
+    rng: ChaCha8Rng,
+    originated: BTreeMap<Prefix, Originated>,
+    end_of_rib_held: bool,
+    rib: Rib,
+    actions: VecDeque<Action>,
+    events: Reports,
+    /// Whose put-off input was worked on last, so that all get their turn.
+    last_worked: Option<ConnId>,
+}
+
+/// Reports not fetched yet; the oldest are lost when nobody fetches them.
+#[derive(Default)]
+struct Reports(VecDeque<SpeakerEvent>);
+
+impl Reports {
+    fn push(&mut self, event: SpeakerEvent) {
+        if self.0.len() >= REPORTS {
+            self.0.pop_front();
+        }
+        self.0.push_back(event);
+    }
 }
 
 impl Speaker {
     /// A speaker without neighbours. `seed` serves the jitter of timers and the hash of the tables.
     #[must_use]
-    pub fn new(local: LocalConfig, _seed: [u8; 32], _now: Duration) -> Self {
-        Self { local }
+    pub fn new(local: LocalConfig, seed: [u8; 32], now: Duration) -> Self {
+        let mut rng = ChaCha8Rng::from_seed(seed);
+        let rib = Rib::new([rng.next_u64(), rng.next_u64()]);
+        Self {
+            local,
+            now,
+            peers: BTreeMap::new(),
+            conns: BTreeMap::new(),
+            next_dialled: 0,
+            rng,
+            originated: BTreeMap::new(),
+            end_of_rib_held: false,
+            rib,
+            actions: VecDeque::new(),
+            events: Reports::default(),
+            last_worked: None,
+        }
     }
 
     /// Who we are.
@@ -43,80 +104,219 @@ impl Speaker {
 
     /// Replaces the whole set of neighbours. Sessions of unchanged ones are untouched; changed ones start anew (Cease 6/6),
     /// removed ones end (Cease 6/3), new ones are dialled at once.
-    pub fn set_peers(&mut self, _peers: BTreeMap<PeerId, PeerConfig>, _now: Duration) {}
+    pub fn set_peers(&mut self, mut peers: BTreeMap<PeerId, PeerConfig>, now: Duration) {
+        self.advance(now);
+        let old: Vec<PeerId> = self.peers.keys().copied().collect();
+        for id in old {
+            let Some(config) = peers.remove(&id) else {
+                self.stop(id, StopReason::Deconfigured, now);
+                self.peers.remove(&id);
+                continue;
+            };
+            let Some(peer) = self.peers.get_mut(&id) else { continue };
+            // The wait between attempts is of no interest to a session.
+            let same = PeerConfig { connect_retry: peer.config.connect_retry, ..config.clone() } == peer.config;
+            if same {
+                peer.config = config;
+                continue;
+            }
+            self.stop(id, StopReason::ConfigChanged, now);
+            if let Some(peer) = self.peers.get_mut(&id) {
+                peer.misconfigured = config.check(&self.local).err();
+                peer.config = config;
+                (peer.failures, peer.faults) = (0, 0);
+            }
+            self.dial(id, now);
+        }
+        for (id, config) in peers {
+            let misconfigured = config.check(&self.local).err();
+            // A stream per neighbour, so that one's draws don't shift another's.
+            let mut rng = self.rng.clone();
+            rng.set_stream(stream_of(id));
+            self.peers.insert(id, Peer::new(config, misconfigured, rng, now));
+            self.dial(id, now);
+        }
+        self.flush(now);
+    }
 
     /// Lets an operator stop one neighbour (Cease 6/2) and start it again. Neighbours are enabled at first.
-    pub fn set_peer_enabled(&mut self, _peer: PeerId, _enabled: bool, _now: Duration) {}
+    pub fn set_peer_enabled(&mut self, peer: PeerId, enabled: bool, now: Duration) {
+        self.advance(now);
+        let Some(p) = self.peers.get_mut(&peer).filter(|p| p.enabled != enabled) else { return };
+        p.enabled = enabled;
+        (p.failures, p.faults) = (0, 0);
+        if enabled {
+            self.dial(peer, now);
+        } else {
+            self.stop(peer, StopReason::Disabled, now);
+        }
+        self.flush(now);
+    }
 
     /// Tells the state of the uplink a neighbour is reached by. Down ends the session at once; up dials at once, whatever the
     /// back-off. Uplinks are up at first.
-    pub fn handle_uplink(&mut self, _peer: PeerId, _up: bool, _now: Duration) {}
+    pub fn handle_uplink(&mut self, peer: PeerId, up: bool, now: Duration) {
+        self.advance(now);
+        let Some(p) = self.peers.get_mut(&peer).filter(|p| p.link_up != up) else { return };
+        p.link_up = up;
+        if up {
+            self.dial(peer, now);
+        } else {
+            self.stop(peer, StopReason::LinkDown, now);
+        }
+        self.flush(now);
+    }
 
     /// Replaces the whole set of what we announce. Withdrawals go before announcements, and both as soon as the connections
     /// take them.
-    pub fn set_originated(&mut self, _set: BTreeMap<Prefix, Originated>, _now: Duration) {}
+    pub fn set_originated(&mut self, set: BTreeMap<Prefix, Originated>, now: Duration) {
+        self.advance(now);
+        if set == self.originated {
+            return;
+        }
+        self.originated = set;
+        self.rib.set_local(self.originated.keys());
+        let Self { peers, rib, .. } = self;
+        for session in sessions_of(peers.values_mut()) {
+            session.adj_out.mark_stale();
+            session.forget_last(rib);
+        }
+        self.flush(now);
+    }
 
     /// Our next hops towards a neighbour, for families its session does not run over. The family it does run over uses the
     /// session's own local address, unless one is given here. A family without a next hop is not announced.
-    pub fn set_next_hops(&mut self, _peer: PeerId, _v4: Option<Ipv4Addr>, _v6: Option<Ipv6Addr>, _now: Duration) {}
+    pub fn set_next_hops(&mut self, peer: PeerId, v4: Option<Ipv4Addr>, v6: Option<Ipv6Addr>, now: Duration) {
+        self.advance(now);
+        let Some(p) = self.peers.get_mut(&peer) else { return };
+        p.next_hops = (v4, v6);
+        let local = p.established().and_then(|c| c.ends).map(|(local, _)| local);
+        if let Some(local) = local {
+            let (v4, v6) = p.next_hops_over(local);
+            for session in sessions_of([p]) {
+                session.adj_out.set_next_hops(v4, v6);
+                session.forget_last(&mut self.rib);
+            }
+        }
+        self.flush(now);
+    }
 
     /// Holds back our End-of-RIB markers until the node's state is complete. Not held at first. Announcements are not held:
     /// what is in the originated set has its proof.
-    pub fn hold_end_of_rib(&mut self, _held: bool, _now: Duration) {}
+    pub fn hold_end_of_rib(&mut self, held: bool, now: Duration) {
+        self.advance(now);
+        self.end_of_rib_held = held;
+        self.flush(now);
+    }
 
     /// Takes in what happened on a connection. Events of unknown or closed connections are ignored.
-    pub fn handle_event(&mut self, _event: Event, _now: Duration) {}
+    pub fn handle_event(&mut self, event: Event, now: Duration) {
+        self.advance(now);
+        match event {
+            Event::Connected { conn, local, remote } => self.connected(conn, local, remote, now),
+            Event::ConnectFailed { conn, error } => self.closed(conn, Input::ConnectFailed(error), now),
+            Event::Accepted { conn, local, remote } => self.accepted(conn, local, remote, now),
+            Event::Received { conn, bytes } => self.received(conn, &bytes, now),
+            Event::Closed { conn, error } => self.closed(conn, Input::TcpClosed(error), now),
+            Event::Written { conn, bytes } => {
+                let id = self.conns.get(&conn);
+                if let Some(c) = id.and_then(|id| self.peers.get_mut(id)).and_then(|p| p.conn(conn)) {
+                    c.outstanding = c.outstanding.saturating_sub(bytes);
+                }
+            }
+        }
+        self.flush(now);
+    }
+
+    fn closed(&mut self, conn: ConnId, input: Input, now: Duration) {
+        let Some(id) = self.conns.get(&conn).copied() else { return };
+        if let Input::TcpClosed(error) = &input
+            && let Some(c) = self.peers.get_mut(&id).and_then(|p| p.conn(conn)).filter(|c| c.backlog)
+        {
+            // What came before the close may be the reason for it.
+            c.eof = Some(error.clone());
+            return;
+        }
+        self.step(id, conn, input, now);
+    }
 
     /// Runs the timers that are due and goes on with work put off.
-    pub fn handle_timeout(&mut self, _now: Duration) {}
+    pub fn handle_timeout(&mut self, now: Duration) {
+        self.advance(now);
+        let ids: Vec<PeerId> = self.peers.keys().copied().collect();
+        for id in ids {
+            self.run_timers(id, now);
+        }
+        let mut budget = BUDGET;
+        // From the one after the last, round to it.
+        let waiting =
+            |(_, p): (&PeerId, &Peer)| -> Vec<ConnId> { p.conns.iter().filter(|c| c.backlog).map(|c| c.id).collect() };
+        let mut waiting: Vec<ConnId> = self.peers.iter().flat_map(waiting).collect();
+        waiting.sort_unstable();
+        if let Some(last) = self.last_worked {
+            let behind = waiting.partition_point(|c| *c <= last);
+            waiting.rotate_left(behind);
+        }
+        for conn in waiting {
+            if budget == 0 {
+                break;
+            }
+            if let Some(id) = self.conns.get(&conn).copied() {
+                self.read(id, conn, &mut budget, now);
+                self.last_worked = Some(conn);
+            }
+        }
+        // A walk costs a fraction of an insertion.
+        let mut slots = budget * SLOTS_PER_PREFIX;
+        self.rib.sweep(&mut slots);
+        self.flush(now);
+    }
 
     /// What the driver is to do next.
     pub fn poll_action(&mut self) -> Option<Action> {
-        None
+        self.actions.pop_front()
     }
 
     /// The next report.
     pub fn poll_event(&mut self) -> Option<SpeakerEvent> {
-        None
+        self.events.0.pop_front()
     }
 
     /// The next batch of changes of the routes in use; about a thousand at most. What is not fetched is kept and coalesced.
     pub fn poll_route_changes(&mut self) -> Option<RouteChanges> {
-        None
+        self.rib.changes()
     }
 
     /// When to call [`handle_timeout`](Self::handle_timeout), and why.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<(Duration, TimerReason)> {
-        None
+        let peers = self.peers.values();
+        let backlog = self.rib.is_sweeping() || peers.clone().any(|p| p.conns.iter().any(|c| c.backlog));
+        if backlog {
+            return Some((self.now, TimerReason::Backlog));
+        }
+        let timers = peers.flat_map(|p| p.conns.iter().map(|c| &c.timers).chain([&p.timers]));
+        timers.filter_map(Timers::next).min()
     }
 
-    /// All neighbours, in order.
-    pub fn peers(&self) -> impl Iterator<Item = PeerView> {
-        std::iter::empty()
+    fn advance(&mut self, now: Duration) {
+        self.now = self.now.max(now);
     }
 
-    /// What was received: all paths, of one neighbour or all, to one destination or all; sorted by prefix, then peer.
-    #[must_use]
-    pub fn routes_received(&self, _peer: Option<PeerId>, _prefix: Option<Prefix>) -> Vec<PathView> {
-        Vec::new()
-    }
-
-    /// What is ours, neighbour by neighbour: what it was told, or why it was not; sorted by prefix, then peer.
-    #[must_use]
-    pub fn routes_advertised(&self, _peer: Option<PeerId>) -> Vec<AdvertisedView> {
-        Vec::new()
-    }
-
-    /// The learned route in use for exactly this prefix.
-    #[must_use]
-    pub fn lookup(&self, _prefix: Prefix) -> Option<LocRoute> {
-        None
-    }
-
-    /// The learned route in use with the longest prefix that holds this address.
-    #[must_use]
-    pub fn best_match(&self, _addr: IpAddr) -> Option<(Prefix, LocRoute)> {
-        None
+    fn report(&mut self, event: SpeakerEvent) {
+        self.events.push(event);
     }
 }
+
+fn sessions_of<'a>(peers: impl IntoIterator<Item = &'a mut Peer>) -> impl Iterator<Item = &'a mut Established> {
+    peers.into_iter().flat_map(|p| &mut p.conns).filter_map(|c| c.session.as_deref_mut())
+}
+
+/// Tells the streams of different neighbours apart; any injective enough function does.
+fn stream_of(id: PeerId) -> u64 {
+    let text = id.to_string();
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+#[cfg(test)]
+mod tests;

@@ -236,3 +236,14 @@ pub struct SentView {
 pub(crate) fn shared<T: Serialize + ?Sized, S: Serializer>(value: &Arc<T>, serializer: S) -> Result<S::Ok, S::Error> {
     (**value).serialize(serializer)
 }
+
+/// How much the tables hold.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+pub struct RibSizes {
+    /// IPv4 prefixes learned.
+    pub v4: usize,
+    /// IPv6 prefixes learned.
+    pub v6: usize,
+    /// Different attribute sets.
+    pub attribute_sets: usize,
+}

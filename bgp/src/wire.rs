@@ -5,17 +5,29 @@ mod capability;
 mod error;
 mod header;
 mod iana;
+pub mod nlri;
 mod notification;
+mod open;
+mod refresh;
+mod update;
 
-pub use attr::{Aggregator, AsPath, Attributes, Origin, Segment, SegmentKind, UnknownAttribute};
+pub use attr::{
+    Aggregator, AsPath, Attributes, Origin, OutAttributes, Segment, SegmentKind, UnknownAttribute, end_of_rib, withdraw,
+};
 pub use capability::Capability;
 pub use error::{Fault, Treatment, UpdateFault};
-pub use header::{Frame, frame};
-pub use iana::{Afi, MessageType, Safi, code};
+pub use header::{Frame, frame, keepalive};
+pub use iana::{AS_TRANS, Afi, MessageType, Safi, attribute_name, code};
 pub use notification::{CeaseSubcode, ErrorCode, Notification};
+pub use open::Open;
+pub use refresh::RouteRefresh;
+pub use update::{Announcement, NlriField, Reset, Sections, Update, UpdateContext};
+
+use std::net::IpAddr;
 
 use petiole_prefix::Prefix;
-use std::net::IpAddr;
+
+use nlri::{Bits, Bits6};
 
 /// Octets of a message header: marker, length, type (RFC 4271 section 4.1).
 pub const HEADER_LEN: usize = 19;
@@ -32,19 +44,11 @@ pub fn split_message(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     Some((header[18], body, bytes.get(len..)?))
 }
 
-/// Whether no route to this destination makes sense: "this network", loopback, link-local, multicast or reserved
-/// (RFC 6890). The default route is none of them.
+/// Whether no route to this destination makes sense ([`nlri::Bits::is_martian`]).
 #[must_use]
 pub fn is_martian(prefix: &Prefix) -> bool {
     match prefix.addr() {
-        IpAddr::V4(a) => {
-            let first = a.octets()[0];
-            // A shorter prefix than /8 in 0/8 would be a part of the default route, such as 0.0.0.0/1: legal.
-            (first == 0 && prefix.len() >= 8) || first == 127 || first >= 224 || a.is_link_local()
-        }
-        IpAddr::V6(a) => {
-            let low = prefix.len() == 128 && (a.is_unspecified() || a.is_loopback());
-            low || a.is_multicast() || a.is_unicast_link_local()
-        }
+        IpAddr::V4(a) => a.to_bits().is_martian(prefix.len()),
+        addr @ IpAddr::V6(_) => Bits6::of(addr).is_some_and(|bits| bits.is_martian(prefix.len())),
     }
 }

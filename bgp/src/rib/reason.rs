@@ -9,6 +9,8 @@ use serde::Serialize;
 #[serde(rename_all = "snake_case")]
 #[repr(u8)]
 pub enum Reason {
+    /// Not compared yet. Never seen from outside.
+    Undecided,
     /// Used, and the best.
     Best,
     /// Used beside the best, with equal cost.
@@ -57,6 +59,7 @@ impl Reason {
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Undecided => "not compared yet",
             Self::Best => "best",
             Self::Multipath => "used beside the best, with equal cost",
             Self::LostToLocal => "not used: this prefix is our own, and local beats learned",

@@ -9,6 +9,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use serde::Serialize;
 
 pub use as_path::{AsPath, Segment, SegmentKind};
+pub(super) use decode::Scan;
+pub use encode::{OutAttributes, end_of_rib, withdraw};
 
 /// ORIGIN (RFC 4271 section 5.1.1), from best to worst.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize)]

@@ -51,7 +51,7 @@ pub fn frame(buffer: &[u8]) -> Result<Option<Frame<'_>>, Notification> {
 }
 
 /// Appends a message whose body is written by `body`. The caller keeps it within [`MAX_MESSAGE_LEN`].
-pub fn message(out: &mut Vec<u8>, kind: MessageType, body: impl FnOnce(&mut Vec<u8>)) {
+pub(super) fn message(out: &mut Vec<u8>, kind: MessageType, body: impl FnOnce(&mut Vec<u8>)) {
     let start = out.len();
     out.extend_from_slice(&MARKER);
     out.extend_from_slice(&[0, 0, kind as u8]);

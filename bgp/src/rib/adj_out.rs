@@ -1,0 +1,214 @@
+//! Adj-RIB-Out of one session: what the peer was told, what it is to be told, and the UPDATEs between.
+//!
+//! Its only input is the set of [`Originated`] prefixes. Learned routes have no way in here.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+
+use petiole_prefix::{Family, Prefix};
+
+use crate::guard::Originated;
+use crate::view::{NotAnnouncedBecause, SentView};
+use crate::wire::{OutAttributes, end_of_rib, withdraw};
+
+/// What of the session announcements depend on.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct OutContext {
+    pub(crate) asn: u32,
+    pub(crate) four_octet_as: bool,
+    pub(crate) families: BTreeSet<Family>,
+    pub(crate) next_hop_v4: Option<Ipv4Addr>,
+    pub(crate) next_hop_v6: Option<Ipv6Addr>,
+}
+
+impl OutContext {
+    fn attributes(&self, family: Family) -> Result<OutAttributes, NotAnnouncedBecause> {
+        if !self.families.contains(&family) {
+            return Err(NotAnnouncedBecause::FamilyNotNegotiated);
+        }
+        let next_hop: Option<IpAddr> = match family {
+            Family::V4 => self.next_hop_v4.map(Into::into),
+            Family::V6 => self.next_hop_v6.map(Into::into),
+        };
+        let next_hop = next_hop.ok_or(NotAnnouncedBecause::NoNextHop)?;
+        Ok(OutAttributes { asn: self.asn, four_octet_as: self.four_octet_as, next_hop, link_local: None })
+    }
+
+    /// Why this family is not announced, if it is not.
+    pub(crate) fn obstacle(&self, family: Family) -> Option<NotAnnouncedBecause> {
+        self.attributes(family).err()
+    }
+}
+
+/// One message ready to leave.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Flush {
+    Advertised(Vec<Prefix>, Vec<u8>),
+    Withdrawn(Vec<Prefix>, Vec<u8>),
+    EndOfRib(Family, Vec<u8>),
+}
+
+struct Told {
+    attributes: OutAttributes,
+    at: Duration,
+}
+
+/// Adj-RIB-Out of one session.
+pub(crate) struct AdjOut {
+    ctx: OutContext,
+    told: BTreeMap<Prefix, Told>,
+    /// Stopped by the guard; not tried again until the originated set changes.
+    stopped: BTreeSet<Prefix>,
+    /// What was told may differ from what should be.
+    stale: bool,
+    /// Told before, to be told again (RFC 2918).
+    again: BTreeSet<Prefix>,
+    end_of_rib_due: BTreeSet<Family>,
+    end_of_rib_sent: BTreeSet<Family>,
+}
+
+impl AdjOut {
+    /// A session that was told nothing yet.
+    pub(crate) fn new(ctx: OutContext) -> Self {
+        let end_of_rib_due = ctx.families.clone();
+        Self {
+            ctx,
+            told: BTreeMap::new(),
+            stopped: BTreeSet::new(),
+            stale: true,
+            again: BTreeSet::new(),
+            end_of_rib_due,
+            end_of_rib_sent: BTreeSet::new(),
+        }
+    }
+
+    /// The originated set has changed.
+    pub(crate) fn mark_stale(&mut self) {
+        self.stale = true;
+        self.stopped.clear();
+    }
+
+    /// What [`next`](Self::next) gave out never left: the guard stopped it.
+    pub(crate) fn stop(&mut self, prefixes: &[Prefix]) {
+        for prefix in prefixes {
+            self.told.remove(prefix);
+        }
+        self.stopped.extend(prefixes);
+    }
+
+    pub(crate) fn set_next_hops(&mut self, v4: Option<Ipv4Addr>, v6: Option<Ipv6Addr>) {
+        if (self.ctx.next_hop_v4, self.ctx.next_hop_v6) != (v4, v6) {
+            (self.ctx.next_hop_v4, self.ctx.next_hop_v6) = (v4, v6);
+            self.stale = true;
+        }
+    }
+
+    pub(crate) const fn context(&self) -> &OutContext {
+        &self.ctx
+    }
+
+    /// Everything of a family is to be sent again.
+    pub(crate) fn refresh(&mut self, family: Family) {
+        self.again.extend(self.told.keys().filter(|p| p.family() == family));
+        self.stale = true;
+    }
+
+    /// The next message, or `None` when the peer knows all it should. Withdrawals go first, so that a peer near its limits is
+    /// never asked to hold old and new at once.
+    pub(crate) fn next(
+        &mut self,
+        originated: &BTreeMap<Prefix, Originated>,
+        end_of_rib_held: bool,
+        now: Duration,
+    ) -> Option<Flush> {
+        if self.stale {
+            for family in Family::BOTH {
+                if let Some(flush) = self.next_withdrawal(originated, family) {
+                    return Some(flush);
+                }
+            }
+            for family in Family::BOTH {
+                if let Some(flush) = self.next_announcement(originated, family, now) {
+                    return Some(flush);
+                }
+            }
+            self.stale = false;
+        }
+        if end_of_rib_held {
+            return None;
+        }
+        let family = self.end_of_rib_due.pop_first()?;
+        self.end_of_rib_sent.insert(family);
+        let mut bytes = Vec::new();
+        end_of_rib(family, &mut bytes);
+        Some(Flush::EndOfRib(family, bytes))
+    }
+
+    fn next_withdrawal(&mut self, originated: &BTreeMap<Prefix, Originated>, family: Family) -> Option<Flush> {
+        let possible = self.ctx.attributes(family).is_ok();
+        let gone = |p: &&Prefix| p.family() == family && !(possible && originated.contains_key(*p));
+        let mut gone: Vec<Prefix> = self.told.keys().filter(gone).copied().collect();
+        if gone.is_empty() {
+            return None;
+        }
+        let mut bytes = Vec::new();
+        gone.truncate(withdraw(family, &gone, &mut bytes));
+        for prefix in &gone {
+            self.told.remove(prefix);
+            self.again.remove(prefix);
+        }
+        Some(Flush::Withdrawn(gone, bytes))
+    }
+
+    fn next_announcement(
+        &mut self,
+        originated: &BTreeMap<Prefix, Originated>,
+        family: Family,
+        now: Duration,
+    ) -> Option<Flush> {
+        let attributes = self.ctx.attributes(family).ok()?;
+        let fresh = |p: &&Prefix| {
+            let known = self.told.get(*p).is_some_and(|told| told.attributes == attributes);
+            p.family() == family && !self.stopped.contains(*p) && (!known || self.again.contains(*p))
+        };
+        let mut news: Vec<Prefix> = originated.keys().filter(fresh).copied().collect();
+        if news.is_empty() {
+            return None;
+        }
+        let mut bytes = Vec::new();
+        news.truncate(attributes.announce(&news, &mut bytes));
+        for prefix in &news {
+            self.again.remove(prefix);
+        }
+        self.told.extend(news.iter().map(|p| (*p, Told { attributes, at: now })));
+        Some(Flush::Advertised(news, bytes))
+    }
+
+    /// What the peer was told of a prefix.
+    pub(crate) fn told(&self, prefix: &Prefix) -> Option<SentView> {
+        self.told.get(prefix).map(|t| SentView { at: t.at, next_hop: t.attributes.next_hop })
+    }
+
+    /// Why a prefix of ours was not told, if it was not.
+    pub(crate) fn not_told(&self, prefix: &Prefix) -> Option<NotAnnouncedBecause> {
+        if self.told.contains_key(prefix) {
+            return None;
+        }
+        let waiting = if self.stopped.contains(prefix) {
+            NotAnnouncedBecause::StoppedByGuard
+        } else {
+            NotAnnouncedBecause::Queued
+        };
+        Some(self.ctx.obstacle(prefix.family()).unwrap_or(waiting))
+    }
+
+    /// How many prefixes the peer knows from us.
+    pub(crate) fn len(&self) -> usize {
+        self.told.len()
+    }
+
+    pub(crate) const fn end_of_rib_sent(&self) -> &BTreeSet<Family> {
+        &self.end_of_rib_sent
+    }
+}

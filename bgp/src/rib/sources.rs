@@ -1,0 +1,87 @@
+//! Where paths come from: one source per session.
+
+use std::net::Ipv4Addr;
+
+use crate::config::PeerId;
+
+use super::table::SourceId;
+
+/// One session, as the RIB knows it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Source {
+    pub(crate) peer: PeerId,
+    pub(crate) router_id: Ipv4Addr,
+    /// Cleared when the session ends; its paths are then taken out piece by piece.
+    pub(crate) alive: bool,
+    /// Paths held from it, of both families.
+    pub(crate) paths: u64,
+}
+
+/// All sources.
+#[derive(Default)]
+pub(crate) struct Sources(Vec<Option<Source>>);
+
+impl Sources {
+    /// A new source; `None` when 65,536 sessions still have paths.
+    pub(crate) fn open(&mut self, peer: PeerId, router_id: Ipv4Addr) -> Option<SourceId> {
+        let source = Some(Source { peer, router_id, alive: true, paths: 0 });
+        let at = match self.0.iter().position(Option::is_none) {
+            Some(at) => {
+                self.0[at] = source;
+                at
+            }
+            None => {
+                self.0.push(source);
+                self.0.len() - 1
+            }
+        };
+        u16::try_from(at).ok().map(SourceId)
+    }
+
+    #[inline]
+    pub(crate) fn get(&self, id: SourceId) -> Option<&Source> {
+        self.0.get(usize::from(id.0))?.as_ref()
+    }
+
+    #[inline]
+    pub(crate) fn is_alive(&self, id: SourceId) -> bool {
+        self.get(id).is_some_and(|s| s.alive)
+    }
+
+    /// Whether any source has ended and still has paths.
+    pub(crate) fn any_dead(&self) -> bool {
+        self.0.iter().flatten().any(|s| !s.alive)
+    }
+
+    /// Ends a source.
+    pub(crate) fn close(&mut self, id: SourceId) {
+        if let Some(Some(source)) = self.0.get_mut(usize::from(id.0)) {
+            source.alive = false;
+        }
+        self.forget_if_done(id);
+    }
+
+    #[inline]
+    pub(crate) fn added(&mut self, id: SourceId) {
+        if let Some(Some(source)) = self.0.get_mut(usize::from(id.0)) {
+            source.paths += 1;
+        }
+    }
+
+    #[inline]
+    pub(crate) fn removed(&mut self, id: SourceId) {
+        if let Some(Some(source)) = self.0.get_mut(usize::from(id.0)) {
+            source.paths = source.paths.saturating_sub(1);
+        }
+        self.forget_if_done(id);
+    }
+
+    #[inline]
+    fn forget_if_done(&mut self, id: SourceId) {
+        if let Some(slot) = self.0.get_mut(usize::from(id.0))
+            && slot.is_some_and(|s| !s.alive && s.paths == 0)
+        {
+            *slot = None;
+        }
+    }
+}

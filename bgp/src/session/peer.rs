@@ -1,0 +1,225 @@
+//! A neighbour: its settings, its connections, its failures.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use petiole_prefix::Family;
+use rand_chacha::ChaCha8Rng;
+use rand_core::Rng;
+
+use super::fsm::State;
+use super::negotiate::Negotiated;
+use super::timers::{Timer, Timers};
+use crate::config::{ConfigError, ConnId, PeerConfig};
+use crate::event::DownReason;
+use crate::rib::{AdjOut, AttrId, Reason, Rib, SourceId};
+use crate::view::{PeerCounters, SessionState};
+use crate::wire::Notification;
+
+/// The wait after the first failure; it doubles with every further one, up to the configured connect-retry time.
+pub(crate) const FIRST_RETRY: Duration = Duration::from_millis(500);
+
+/// How long a session is up before past failures are forgotten.
+pub(crate) const STABLE_AFTER: Duration = Duration::from_secs(60);
+
+/// So many sessions or OPENs in a row that ended in an error make us turn connections away while we back off ourselves.
+const DAMPED_AFTER: u32 = 4;
+
+/// An Established session.
+pub(crate) struct Established {
+    pub(crate) at: Duration,
+    pub(crate) source: SourceId,
+    pub(crate) adj_out: AdjOut,
+    pub(crate) end_of_rib_received: BTreeSet<Family>,
+    /// The attributes of the last UPDATE, as bytes and as interned: the next one often has the same.
+    pub(crate) last: Option<LastAttributes>,
+}
+
+impl Established {
+    /// Forgets the last attributes: the verdict on them hangs on our own addresses, which have changed.
+    pub(crate) fn forget_last(&mut self, rib: &mut Rib) {
+        if let Some(last) = self.last.take() {
+            rib.release(last.id);
+        }
+    }
+}
+
+/// Attributes that were read and judged.
+pub(crate) struct LastAttributes {
+    pub(crate) bytes: Vec<u8>,
+    /// Held.
+    pub(crate) id: AttrId,
+    pub(crate) verdict: Option<Reason>,
+}
+
+/// One connection.
+pub(crate) struct Conn {
+    pub(crate) id: ConnId,
+    /// `None` only while a step is being made.
+    pub(crate) state: Option<State>,
+    pub(crate) ends: Option<(SocketAddr, SocketAddr)>,
+    pub(crate) timers: Timers,
+    /// Bytes received; what lies before `read` has been worked off.
+    pub(crate) input: Vec<u8>,
+    pub(crate) read: usize,
+    pub(crate) reading_paused: bool,
+    /// Whether more whole messages may wait in `input`.
+    pub(crate) backlog: bool,
+    /// The other side has closed; noted until the input before it is worked off.
+    pub(crate) eof: Option<Option<String>>,
+    /// Bytes sent that the kernel has not taken yet.
+    pub(crate) outstanding: usize,
+    pub(crate) session: Option<Box<Established>>,
+}
+
+impl Conn {
+    pub(crate) fn new(id: ConnId, state: State, ends: Option<(SocketAddr, SocketAddr)>) -> Self {
+        Self {
+            id,
+            state: Some(state),
+            ends,
+            timers: Timers::default(),
+            input: Vec::new(),
+            read: 0,
+            reading_paused: false,
+            backlog: false,
+            eof: None,
+            outstanding: 0,
+            session: None,
+        }
+    }
+
+    pub(crate) fn negotiated(&self) -> Option<&Negotiated> {
+        match &self.state {
+            Some(State::OpenConfirm(n) | State::Established(n)) => Some(n),
+            Some(State::Connect | State::Parked | State::OpenSent) | None => None,
+        }
+    }
+
+    /// Connected, and its OPEN exchange begun: what a collision is decided between.
+    pub(crate) const fn is_opening(&self) -> bool {
+        matches!(self.state, Some(State::OpenSent | State::OpenConfirm(_)))
+    }
+
+    pub(crate) const fn is_established(&self) -> bool {
+        matches!(self.state, Some(State::Established(_)))
+    }
+
+    pub(crate) const fn is_open_confirm(&self) -> bool {
+        matches!(self.state, Some(State::OpenConfirm(_)))
+    }
+
+    pub(crate) fn view_state(&self) -> SessionState {
+        match &self.state {
+            Some(State::Connect) | None => SessionState::Connect,
+            Some(State::Parked | State::OpenSent) => SessionState::OpenSent,
+            Some(State::OpenConfirm(_)) => SessionState::OpenConfirm,
+            Some(State::Established(_)) => SessionState::Established,
+        }
+    }
+}
+
+/// A neighbour.
+pub(crate) struct Peer {
+    pub(crate) config: PeerConfig,
+    pub(crate) misconfigured: Option<ConfigError>,
+    pub(crate) enabled: bool,
+    pub(crate) link_up: bool,
+    /// At most one of each kind.
+    pub(crate) conns: Vec<Conn>,
+    pub(crate) timers: Timers,
+    /// In a row.
+    pub(crate) failures: u32,
+    /// Failures in a row after a connection was made.
+    pub(crate) faults: u32,
+    /// Given from outside.
+    pub(crate) next_hops: (Option<Ipv4Addr>, Option<Ipv6Addr>),
+    pub(crate) rng: ChaCha8Rng,
+    pub(crate) counters: PeerCounters,
+    pub(crate) established_count: u64,
+    pub(crate) state_since: (SessionState, Duration),
+    pub(crate) last_down: Option<DownReason>,
+    pub(crate) last_sent: Option<Notification>,
+    pub(crate) last_received: Option<Notification>,
+}
+
+impl Peer {
+    pub(crate) fn new(config: PeerConfig, misconfigured: Option<ConfigError>, rng: ChaCha8Rng, now: Duration) -> Self {
+        Self {
+            config,
+            misconfigured,
+            enabled: true,
+            link_up: true,
+            conns: Vec::new(),
+            timers: Timers::default(),
+            failures: 0,
+            faults: 0,
+            next_hops: (None, None),
+            rng,
+            counters: PeerCounters::default(),
+            established_count: 0,
+            state_since: (SessionState::Idle, now),
+            last_down: None,
+            last_sent: None,
+            last_received: None,
+        }
+    }
+
+    /// Whether there may be a session at all.
+    pub(crate) fn allowed(&self) -> bool {
+        self.enabled && self.link_up && self.misconfigured.is_none()
+    }
+
+    /// Whether connections are turned away until the next attempt of our own.
+    pub(crate) fn is_damped(&self) -> bool {
+        self.faults >= DAMPED_AFTER && self.timers.get(Timer::ConnectRetry).is_some()
+    }
+
+    /// Three quarters to all of a time (RFC 4271 section 10).
+    pub(crate) fn jittered(&mut self, time: Duration) -> Duration {
+        // 0 to 255 quarters-of-1/256 on top of three quarters: integers, so that a replay is exact everywhere.
+        let part = self.rng.next_u32() >> 24;
+        (time / 4) * 3 + time / 1024 * part
+    }
+
+    /// Counts a failure and starts the wait for the next attempt.
+    pub(crate) fn back_off(&mut self, now: Duration) {
+        let doubled = FIRST_RETRY.saturating_mul(1u32 << self.failures.min(16));
+        let wait = doubled.min(self.config.connect_retry.max(FIRST_RETRY));
+        self.failures = self.failures.saturating_add(1);
+        let wait = self.jittered(wait);
+        self.timers.set(Timer::ConnectRetry, now + wait);
+    }
+
+    pub(crate) fn conn(&mut self, id: ConnId) -> Option<&mut Conn> {
+        self.conns.iter_mut().find(|c| c.id == id)
+    }
+
+    pub(crate) fn established(&self) -> Option<&Conn> {
+        self.conns.iter().find(|c| c.is_established())
+    }
+
+    /// The state of the most advanced connection, or of the neighbour where there is none.
+    pub(crate) fn view_state(&self) -> SessionState {
+        let none = if self.allowed() && !self.is_damped() { SessionState::Active } else { SessionState::Idle };
+        self.conns.iter().map(Conn::view_state).max().unwrap_or(none)
+    }
+
+    /// Notes when the visible state changed.
+    pub(crate) fn note_state(&mut self, now: Duration) {
+        let state = self.view_state();
+        if self.state_since.0 != state {
+            self.state_since = (state, now);
+        }
+    }
+
+    /// Our next hops over a connection with this local end: as given, or the end itself where it is of the family.
+    pub(crate) fn next_hops_over(&self, local: SocketAddr) -> (Option<Ipv4Addr>, Option<Ipv6Addr>) {
+        let (v4, v6) = match local.ip().to_canonical() {
+            IpAddr::V4(a) => (Some(a), None),
+            IpAddr::V6(a) => (None, (!a.is_unicast_link_local()).then_some(a)),
+        };
+        (self.next_hops.0.or(v4), self.next_hops.1.or(v6))
+    }
+}

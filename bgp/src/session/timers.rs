@@ -1,0 +1,65 @@
+//! Timers: one table per owner, a row per kind.
+
+use std::time::Duration;
+
+use crate::event::TimerReason;
+
+/// Kinds of timers.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) enum Timer {
+    /// Of a neighbour: try to connect.
+    ConnectRetry,
+    /// Of a neighbour: forget past failures.
+    Stable,
+    /// Of a connection: it has been tried for long enough.
+    ConnectTimeout,
+    /// Of a connection: the peer has been silent for too long.
+    Hold,
+    /// Of a connection: a KEEPALIVE is due.
+    Keepalive,
+}
+
+impl Timer {
+    pub(crate) const ALL: [Self; 5] =
+        [Self::ConnectRetry, Self::Stable, Self::ConnectTimeout, Self::Hold, Self::Keepalive];
+
+    pub(crate) const fn reason(self) -> TimerReason {
+        match self {
+            Self::ConnectRetry => TimerReason::ConnectRetry,
+            Self::Stable => TimerReason::Stable,
+            Self::ConnectTimeout => TimerReason::ConnectTimeout,
+            Self::Hold => TimerReason::Hold,
+            Self::Keepalive => TimerReason::Keepalive,
+        }
+    }
+}
+
+/// When each timer of one owner is due; `None` when it does not run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Timers([Option<Duration>; Timer::ALL.len()]);
+
+impl Timers {
+    pub(crate) fn set(&mut self, timer: Timer, at: Duration) {
+        self.0[timer as usize] = Some(at);
+    }
+
+    pub(crate) fn stop(&mut self, timer: Timer) {
+        self.0[timer as usize] = None;
+    }
+
+    pub(crate) fn get(&self, timer: Timer) -> Option<Duration> {
+        self.0[timer as usize]
+    }
+
+    /// Stops and returns one timer that is due.
+    pub(crate) fn take_due(&mut self, now: Duration) -> Option<Timer> {
+        let timer = Timer::ALL.into_iter().find(|t| self.get(*t).is_some_and(|at| at <= now))?;
+        self.stop(timer);
+        Some(timer)
+    }
+
+    /// The next one.
+    pub(crate) fn next(&self) -> Option<(Duration, TimerReason)> {
+        Timer::ALL.into_iter().filter_map(|t| Some((self.get(t)?, t.reason()))).min()
+    }
+}

@@ -1,0 +1,349 @@
+//! Driving the sessions: connections in and out, steps of the state machine and what they ask for, timers.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::Speaker;
+use crate::config::{ConnId, PeerId};
+use crate::event::{Action, DownReason, RefusedBecause, SpeakerEvent};
+use crate::rib::{AdjOut, OutContext};
+use crate::session::fsm::{self, OPEN_HOLD, StopReason};
+use crate::session::peer::{FIRST_RETRY, STABLE_AFTER};
+use crate::session::{Conn, Established, Input, Output, State, Step, Timer, collision, negotiate};
+use crate::wire::{self, Notification, Open};
+
+impl Speaker {
+    /// Dials, unless there is a reason not to.
+    pub(super) fn dial(&mut self, id: PeerId, now: Duration) {
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        peer.timers.stop(Timer::ConnectRetry);
+        let dialling = peer.conns.iter().any(|c| matches!(c.id, ConnId::Dialled(_)));
+        if !peer.allowed() || peer.config.passive || dialling || peer.established().is_some() {
+            peer.note_state(now);
+            return;
+        }
+        let wait = peer.config.connect_retry.max(Duration::from_secs(1));
+        let wait = peer.jittered(wait);
+        if peer.conns.iter().any(Conn::is_open_confirm) {
+            // About to be Established; a second connection would only be closed again.
+            peer.timers.set(Timer::ConnectRetry, now + wait);
+            return;
+        }
+        let conn = ConnId::Dialled(self.next_dialled);
+        self.next_dialled += 1;
+        let mut new = Conn::new(conn, State::Connect, None);
+        new.timers.set(Timer::ConnectTimeout, now + wait);
+        peer.conns.push(new);
+        peer.note_state(now);
+        let remote = SocketAddr::new(peer.config.remote, peer.config.port);
+        self.conns.insert(conn, id);
+        self.actions.push_back(Action::Connect { conn, peer: id, local: peer.config.local_address, remote });
+    }
+
+    pub(super) fn connected(&mut self, conn: ConnId, local: SocketAddr, remote: SocketAddr, now: Duration) {
+        let Some(id) = self.conns.get(&conn).copied() else { return };
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        let input = if peer.conns.iter().any(|c| c.id != conn && c.is_established()) {
+            Input::CollisionLost
+        } else if peer.conns.iter().any(|c| c.id != conn && c.is_open_confirm()) {
+            Input::ConnectedBehindOther
+        } else {
+            Input::Connected
+        };
+        if let Some(c) = peer.conn(conn) {
+            c.ends = Some((local, remote));
+            c.timers.stop(Timer::ConnectTimeout);
+        }
+        self.step(id, conn, input, now);
+    }
+
+    pub(super) fn accepted(&mut self, conn: ConnId, local: SocketAddr, remote: SocketAddr, now: Duration) {
+        let from = remote.ip().to_canonical();
+        let found = self.peers.iter_mut().find(|(_, p)| p.config.remote.to_canonical() == from);
+        let refused = match &found {
+            None => Some(RefusedBecause::Stranger),
+            Some((_, peer)) if !peer.allowed() => Some(RefusedBecause::Idle),
+            Some((_, peer)) if peer.is_damped() => Some(RefusedBecause::BackingOff),
+            Some(_) => None,
+        };
+        let Some((id, peer)) = found.filter(|_| refused.is_none() && !self.conns.contains_key(&conn)) else {
+            self.actions.push_back(Action::Close { conn });
+            if let Some(why) = refused {
+                self.report(SpeakerEvent::ConnectionRefused { remote, why });
+            }
+            return;
+        };
+        let id = *id;
+        // The neighbour would not dial twice: of two accepted connections the older one is a leftover.
+        let leftover =
+            peer.conns.iter().find(|c| matches!(c.id, ConnId::Accepted(_)) && !c.is_established()).map(|c| c.id);
+        let established = peer.established().map(|c| c.id);
+        peer.conns.push(Conn::new(conn, State::Connect, Some((local, remote))));
+        self.conns.insert(conn, id);
+        if let Some(old) = leftover {
+            self.step(id, old, Input::CollisionLost, now);
+        }
+        if let Some(old) = established {
+            // RFC 4271 section 6.8: the established one stands. If the neighbour has lost it, a KEEPALIVE brings that to
+            // light now and not when the hold timer expires.
+            self.step(id, old, Input::KeepaliveDue, now);
+            self.step(id, conn, Input::ConnectedBehindOther, now);
+            self.step(id, conn, Input::CollisionLost, now);
+            return;
+        }
+        self.connected(conn, local, remote, now);
+    }
+
+    /// Ends all connections of a neighbour.
+    pub(super) fn stop(&mut self, id: PeerId, why: StopReason, now: Duration) {
+        let conns: Vec<ConnId> =
+            self.peers.get(&id).map(|p| p.conns.iter().map(|c| c.id).collect()).unwrap_or_default();
+        for conn in conns {
+            self.step(id, conn, Input::Stop(why), now);
+        }
+        if let Some(peer) = self.peers.get_mut(&id) {
+            peer.timers.stop(Timer::ConnectRetry);
+            peer.note_state(now);
+        }
+    }
+
+    /// Makes one step of a connection and does what it asks for. Says whether the message that caused it is to be worked into
+    /// the RIB.
+    pub(super) fn step(&mut self, id: PeerId, conn: ConnId, input: Input, now: Duration) -> bool {
+        let Some(c) = self.peers.get_mut(&id).and_then(|p| p.conn(conn)) else { return false };
+        let Some(state) = c.state.take() else { return false };
+        let Step { next, outputs } = fsm::step(state, input);
+        let ended = match next {
+            Ok(state) => {
+                c.state = Some(state);
+                None
+            }
+            Err(reason) => Some(reason),
+        };
+        let mut deliver = false;
+        for output in outputs {
+            match output {
+                Output::Deliver => deliver = true,
+                output => self.perform(id, conn, output, now),
+            }
+        }
+        if let Some(reason) = ended {
+            self.ended(id, conn, reason, now);
+        }
+        if let Some(peer) = self.peers.get_mut(&id) {
+            peer.note_state(now);
+        }
+        deliver
+    }
+
+    fn perform(&mut self, id: PeerId, conn: ConnId, output: Output, now: Duration) {
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        match output {
+            Output::SendOpen => {
+                let mut bytes = Vec::new();
+                negotiate::our_open(&self.local, &peer.config).encode(&mut bytes);
+                self.transmit(id, conn, bytes);
+            }
+            Output::SendKeepalive => {
+                let interval = peer.conn(conn).and_then(|c| c.negotiated()).map(|n| n.keepalive());
+                let wait = peer.jittered(interval.unwrap_or_default());
+                if !wait.is_zero()
+                    && let Some(c) = peer.conn(conn)
+                {
+                    c.timers.set(Timer::Keepalive, now + wait);
+                }
+                let mut bytes = Vec::new();
+                wire::keepalive(&mut bytes);
+                self.transmit(id, conn, bytes);
+            }
+            Output::SendNotification(notification) => {
+                let mut bytes = Vec::new();
+                notification.encode(&mut bytes);
+                peer.last_sent = Some(notification.clone());
+                self.transmit(id, conn, bytes);
+                self.report(SpeakerEvent::NotificationSent { peer: id, notification });
+            }
+            Output::StartOpenHold => {
+                if let Some(c) = peer.conn(conn) {
+                    c.timers.set(Timer::Hold, now + OPEN_HOLD);
+                }
+            }
+            Output::RestartHold => {
+                if let Some(c) = peer.conn(conn) {
+                    let agreed = c.negotiated().map(|n| n.hold_time).filter(|t| !t.is_zero());
+                    match agreed {
+                        Some(time) => c.timers.set(Timer::Hold, now + time),
+                        None if c.is_established() => c.timers.stop(Timer::Hold),
+                        None => c.timers.set(Timer::Hold, now + OPEN_HOLD),
+                    }
+                }
+            }
+            Output::Establish => self.establish(id, conn, now),
+            Output::Close => self.actions.push_back(Action::Close { conn }),
+            Output::Reset => self.actions.push_back(Action::Reset { conn }),
+            Output::Deliver => {}
+        }
+    }
+
+    fn establish(&mut self, id: PeerId, conn: ConnId, now: Duration) {
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        let others: Vec<ConnId> = peer.conns.iter().map(|c| c.id).filter(|c| *c != conn).collect();
+        let Some(c) = peer.conns.iter_mut().find(|c| c.id == conn) else { return };
+        let (Some(negotiated), Some((local, remote))) = (c.negotiated().cloned(), c.ends) else { return };
+        let Some(source) = self.rib.open(id, negotiated.router_id) else { return };
+        let event = SpeakerEvent::PeerUp {
+            peer: id,
+            at: now,
+            local,
+            remote,
+            asn: negotiated.asn,
+            families: negotiated.update.families.iter().copied().collect(),
+            hold_time: negotiated.hold_time,
+        };
+        let (next_hop_v4, next_hop_v6) = peer.next_hops_over(local);
+        let ctx = OutContext {
+            asn: self.local.asn,
+            four_octet_as: negotiated.update.four_octet_as,
+            families: negotiated.update.families,
+            next_hop_v4,
+            next_hop_v6,
+        };
+        if let Some(c) = peer.conn(conn) {
+            c.session = Some(Box::new(Established {
+                at: now,
+                source,
+                adj_out: AdjOut::new(ctx),
+                end_of_rib_received: Default::default(),
+                last: None,
+            }));
+        }
+        peer.established_count += 1;
+        peer.timers.stop(Timer::ConnectRetry);
+        peer.timers.set(Timer::Stable, now + STABLE_AFTER);
+        self.report(event);
+        for other in others {
+            self.step(id, other, Input::CollisionLost, now);
+        }
+    }
+
+    /// Everything that follows from the end of a connection.
+    fn ended(&mut self, id: PeerId, conn: ConnId, reason: DownReason, now: Duration) {
+        self.conns.remove(&conn);
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        let Some(at) = peer.conns.iter().position(|c| c.id == conn) else { return };
+        let gone = peer.conns.swap_remove(at);
+        if let DownReason::NotificationReceived(n) = &reason {
+            peer.last_received = Some(n.clone());
+            let event = SpeakerEvent::NotificationReceived { peer: id, notification: n.clone() };
+            self.events.push(event);
+        }
+        match &reason {
+            // Not the neighbour's fault.
+            DownReason::Disabled
+            | DownReason::Deconfigured
+            | DownReason::ConfigChanged
+            | DownReason::LinkDown
+            | DownReason::Collision
+            | DownReason::Misconfigured(_)
+            // Nothing was spoken yet.
+            | DownReason::ConnectFailed(_)
+            | DownReason::ConnectTimedOut => {}
+            DownReason::NotificationSent(_)
+            | DownReason::NotificationReceived(_)
+            | DownReason::HoldTimerExpired
+            | DownReason::Closed
+            | DownReason::Broken(_) => peer.faults = peer.faults.saturating_add(1),
+        }
+        let dials = peer.conns.iter().any(|c| matches!(c.id, ConnId::Dialled(_)));
+        if peer.allowed() && !dials && peer.established().is_none() && peer.timers.get(Timer::ConnectRetry).is_none() {
+            if reason == DownReason::Collision && !peer.conns.is_empty() {
+                // Only in case the other one does not make it either.
+                let wait = peer.jittered(peer.config.connect_retry.max(FIRST_RETRY));
+                peer.timers.set(Timer::ConnectRetry, now + wait);
+            } else {
+                peer.back_off(now);
+            }
+        }
+        if reason != DownReason::Collision {
+            peer.last_down = Some(reason.clone());
+        }
+        let retry_at = peer.timers.get(Timer::ConnectRetry);
+        let parked: Vec<ConnId> = peer.conns.iter().filter(|c| c.state == Some(State::Parked)).map(|c| c.id).collect();
+        if let Some(mut session) = gone.session {
+            peer.timers.stop(Timer::Stable);
+            session.forget_last(&mut self.rib);
+            self.rib.close(session.source);
+            self.report(SpeakerEvent::PeerDown { peer: id, at: now, reason });
+        } else {
+            self.report(SpeakerEvent::ConnectionLost { peer: id, at: now, reason, retry_at });
+        }
+        for other in parked {
+            self.step(id, other, Input::OtherGone, now);
+            if let Some(c) = self.peers.get_mut(&id).and_then(|p| p.conn(other)) {
+                // What arrived meanwhile is read with the next work.
+                c.backlog = !c.input.is_empty() || c.eof.is_some();
+            }
+        }
+    }
+
+    /// An OPEN: agreed on, held against the other connection, then taken.
+    pub(super) fn open(&mut self, id: PeerId, conn: ConnId, body: &[u8], now: Duration) {
+        let Some(peer) = self.peers.get(&id) else { return };
+        let answer = Open::decode(body).and_then(|open| negotiate::negotiate(open, &self.local, &peer.config));
+        let negotiated = match answer {
+            Ok(negotiated) => negotiated,
+            Err(notification) => {
+                self.step(id, conn, Input::Malformed(notification), now);
+                return;
+            }
+        };
+        let keeps_dialled =
+            collision::keeps_dialled((self.local.router_id, self.local.asn), (negotiated.router_id, negotiated.asn));
+        let rivals: Vec<ConnId> = peer.conns.iter().filter(|c| c.id != conn && c.is_opening()).map(|c| c.id).collect();
+        for rival in rivals {
+            let loser = collision::loser(conn, rival, keeps_dialled);
+            self.step(id, loser, Input::CollisionLost, now);
+        }
+        // Ignored if it was this connection that lost.
+        self.step(id, conn, Input::Open(negotiated), now);
+    }
+
+    /// Runs the timers of one neighbour that are due.
+    pub(super) fn run_timers(&mut self, id: PeerId, now: Duration) {
+        while let Some(timer) = self.peers.get_mut(&id).and_then(|p| p.timers.take_due(now)) {
+            match timer {
+                Timer::ConnectRetry => self.dial(id, now),
+                Timer::Stable => {
+                    if let Some(peer) = self.peers.get_mut(&id) {
+                        (peer.failures, peer.faults) = (0, 0);
+                    }
+                }
+                Timer::ConnectTimeout | Timer::Hold | Timer::Keepalive => {}
+            }
+        }
+        let conns: Vec<ConnId> =
+            self.peers.get(&id).map(|p| p.conns.iter().map(|c| c.id).collect()).unwrap_or_default();
+        for conn in conns {
+            while let Some(c) = self.peers.get_mut(&id).and_then(|p| p.conn(conn)) {
+                let Some(timer) = c.timers.take_due(now) else { break };
+                let input = match timer {
+                    Timer::ConnectTimeout => Input::ConnectTimeout,
+                    Timer::Keepalive => Input::KeepaliveDue,
+                    // It has spoken; it is we who have not listened yet.
+                    Timer::Hold if c.backlog => {
+                        self.perform(id, conn, Output::RestartHold, now);
+                        continue;
+                    }
+                    Timer::Hold => Input::HoldExpired,
+                    Timer::ConnectRetry | Timer::Stable => continue,
+                };
+                self.step(id, conn, input, now);
+            }
+        }
+    }
+
+    /// Answers what can only be answered by ending the session.
+    pub(super) fn malformed(&mut self, id: PeerId, conn: ConnId, notification: Notification, now: Duration) {
+        self.step(id, conn, Input::Malformed(notification), now);
+    }
+}

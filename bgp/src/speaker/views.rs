@@ -1,0 +1,165 @@
+//! What an operator sees of the speaker.
+
+use std::net::IpAddr;
+
+use petiole_prefix::{Family, Prefix};
+
+use super::Speaker;
+use crate::config::{ConnId, PeerId};
+use crate::rib::LocRoute;
+use crate::session::peer::{Conn, Peer};
+use crate::session::{Timer, negotiate};
+use crate::view::{
+    AdvertisedView, NotAnnounced, NotAnnouncedBecause, PathView, PeerView, RibSizes, SessionState, SessionView,
+};
+
+impl Speaker {
+    /// All neighbours, in order.
+    pub fn peers(&self) -> impl Iterator<Item = PeerView> {
+        self.peers.iter().map(|(id, peer)| self.peer_view(*id, peer))
+    }
+
+    fn peer_view(&self, id: PeerId, peer: &Peer) -> PeerView {
+        let state = peer.view_state();
+        let session = peer.established().and_then(|c| self.session_view(peer, c));
+        let not_announced = match peer.established().and_then(|c| c.session.as_ref()) {
+            Some(session) => peer
+                .config
+                .families
+                .iter()
+                .filter_map(|f| Some(NotAnnounced { family: *f, why: session.adj_out.context().obstacle(*f)? }))
+                .collect(),
+            None => Vec::new(),
+        };
+        PeerView {
+            id,
+            remote: peer.config.remote,
+            remote_asn: peer.config.remote_asn,
+            state,
+            state_reason: state_reason(peer, state),
+            since: peer.state_since.1,
+            session,
+            established_count: peer.established_count,
+            failures: peer.failures,
+            retry_at: peer.timers.get(Timer::ConnectRetry),
+            last_error: peer.last_down.as_ref().map(ToString::to_string),
+            last_notification_sent: peer.last_sent.clone(),
+            last_notification_received: peer.last_received.clone(),
+            counters: peer.counters,
+            not_announced,
+        }
+    }
+
+    fn session_view(&self, peer: &Peer, conn: &Conn) -> Option<SessionView> {
+        let (negotiated, session, (local, remote)) = (conn.negotiated()?, conn.session.as_ref()?, conn.ends?);
+        let ctx = session.adj_out.context();
+        Some(SessionView {
+            established_at: session.at,
+            uptime: self.now.saturating_sub(session.at),
+            local,
+            remote,
+            dialled: matches!(conn.id, ConnId::Dialled(_)),
+            asn: negotiated.asn,
+            router_id: negotiated.router_id,
+            hold_time: negotiated.hold_time,
+            keepalive: negotiated.keepalive(),
+            families: negotiated.update.families.iter().copied().collect(),
+            four_octet_as: negotiated.update.four_octet_as,
+            route_refresh: negotiated.route_refresh,
+            capabilities_sent: negotiate::our_open(&self.local, &peer.config).capabilities,
+            capabilities_received: negotiated.capabilities_received.clone(),
+            end_of_rib_received: session.end_of_rib_received.iter().copied().collect(),
+            end_of_rib_sent: session.adj_out.end_of_rib_sent().iter().copied().collect(),
+            prefixes_received: self.rib.path_count(session.source),
+            prefixes_advertised: session.adj_out.len() as u64,
+            next_hop_v4: ctx.next_hop_v4,
+            next_hop_v6: ctx.next_hop_v6,
+        })
+    }
+
+    /// What was received: all paths, of one neighbour or all, to one destination or all; sorted by prefix, then peer.
+    #[must_use]
+    pub fn routes_received(&self, peer: Option<PeerId>, prefix: Option<Prefix>) -> Vec<PathView> {
+        let mut paths: Vec<PathView> = self
+            .rib
+            .paths(prefix)
+            .filter(|p| peer.is_none_or(|peer| peer == p.peer))
+            .map(|p| PathView {
+                prefix: p.prefix,
+                peer: p.peer,
+                reason: p.reason,
+                why: p.reason.to_string(),
+                attributes: p.attributes.clone(),
+            })
+            .collect();
+        paths.sort_by_key(|p| (p.prefix, p.peer));
+        paths
+    }
+
+    /// What is ours, neighbour by neighbour: what it was told, or why it was not; sorted by prefix, then peer.
+    #[must_use]
+    pub fn routes_advertised(&self, peer: Option<PeerId>) -> Vec<AdvertisedView> {
+        let peers: Vec<_> = self.peers.iter().filter(|(id, _)| peer.is_none_or(|peer| peer == **id)).collect();
+        let mut views = Vec::new();
+        for (prefix, originated) in &self.originated {
+            for (id, peer) in &peers {
+                let session = peer.established().and_then(|c| c.session.as_ref());
+                let (sent, not_announced) = match session {
+                    Some(s) => (s.adj_out.told(prefix), s.adj_out.not_told(prefix)),
+                    None => (None, Some(NotAnnouncedBecause::NotEstablished)),
+                };
+                let ownership = originated.proof().clone();
+                views.push(AdvertisedView { prefix: *prefix, peer: **id, ownership, sent, not_announced });
+            }
+        }
+        views
+    }
+
+    /// The learned route in use for exactly this prefix.
+    #[must_use]
+    pub fn lookup(&self, prefix: Prefix) -> Option<LocRoute> {
+        self.rib.lookup(prefix)
+    }
+
+    /// The learned route in use with the longest prefix that holds this address.
+    #[must_use]
+    pub fn best_match(&self, addr: IpAddr) -> Option<(Prefix, LocRoute)> {
+        self.rib.best_match(addr)
+    }
+
+    /// How much the tables hold.
+    #[must_use]
+    pub fn rib_sizes(&self) -> RibSizes {
+        let (v4, v6, attribute_sets) = self.rib.sizes();
+        RibSizes { v4, v6, attribute_sets }
+    }
+
+    /// The families for which a peer has finished its initial routes, in its present session.
+    #[must_use]
+    pub fn end_of_rib_received(&self, peer: PeerId, family: Family) -> bool {
+        let session = self.peers.get(&peer).and_then(Peer::established).and_then(|c| c.session.as_ref());
+        session.is_some_and(|s| s.end_of_rib_received.contains(&family))
+    }
+}
+
+fn state_reason(peer: &Peer, state: SessionState) -> Option<String> {
+    if state == SessionState::Established {
+        return None;
+    }
+    if let Some(error) = &peer.misconfigured {
+        return Some(error.to_string());
+    }
+    Some(match (peer.enabled, peer.link_up, state) {
+        (false, _, _) => "disabled by the operator".to_owned(),
+        (_, false, _) => "its uplink is down".to_owned(),
+        (_, _, SessionState::Idle) => format!("failed {} times in a row and waits", peer.faults),
+        (_, _, SessionState::Active) if peer.config.passive => "waits for the neighbour to connect".to_owned(),
+        (_, _, SessionState::Active) => match &peer.last_down {
+            Some(reason) => format!("waits to try again; {reason}"),
+            None => "waits to connect".to_owned(),
+        },
+        (_, _, SessionState::Connect) => "connecting".to_owned(),
+        (_, _, SessionState::OpenSent) => "waits for the neighbour's OPEN".to_owned(),
+        _ => "waits for the neighbour's KEEPALIVE".to_owned(),
+    })
+}
