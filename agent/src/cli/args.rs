@@ -1,0 +1,221 @@
+//! What may be said on the command line.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+use clap::{Parser, Subcommand, ValueEnum};
+use petiole_node::prefix::{Family, Prefix};
+use petiole_node::view::RouteTable;
+
+use crate::log;
+
+/// Joins a bare-metal node to the leaf switches of a routed fabric: claims pod blocks, announces what is this node's own over
+/// BGP, learns routes, and keeps the kernel in step.
+#[derive(Debug, Parser)]
+#[command(name = "petiole", version, max_term_width = 120, subcommand_required = true, arg_required_else_help = true)]
+#[command(after_help = "Examples:
+  petiole agent                         run the agent with /etc/petiole/petiole.toml, or with defaults where there is none
+  petiole status                        what works, what does not, and what to do next
+  petiole why 10.123.128.0/26           why a prefix is announced, or not")]
+pub(super) struct Cli {
+    /// Configuration file; other commands take the agent's socket from it
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+    /// Socket of the agent to ask
+    #[arg(long, global = true, value_name = "PATH")]
+    pub(super) socket: Option<PathBuf>,
+    /// How answers are printed; the shape of JSON is documented in docs/cli.md and stable
+    #[arg(short, long, global = true, value_name = "FORMAT", value_enum, default_value_t = Output::Table)]
+    pub(super) output: Output,
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+/// How answers are printed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(super) enum Output {
+    /// For people.
+    Table,
+    /// For programs.
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Run the agent in the foreground
+    #[command(after_help = "Examples:
+  petiole agent
+  petiole agent --config ./petiole.toml --log-format json
+  PETIOLE_LOG=debug petiole agent       everything that happens; info,petiole::io=debug is a filter too
+
+SIGTERM and SIGINT stop it and leave routes and addresses in place: a stop is the first half of a restart.")]
+    Agent {
+        /// How the log looks on standard error; text where nothing is said
+        #[arg(long, value_name = "FORMAT", value_enum, default_value_t = log::Format::Text)]
+        log_format: log::Format,
+    },
+    /// What works, what does not, and what to do next
+    #[command(after_help = "Examples:
+  petiole status
+  petiole status -o json | jq '.problems'
+  petiole status --socket /run/petiole/api.sock")]
+    Status,
+    /// Sessions with the leaves, and the routes on them
+    #[command(after_help = "Examples:
+  petiole bgp peers
+  petiole bgp routes received 10.122.101.0")]
+    Bgp {
+        #[command(subcommand)]
+        command: Bgp,
+    },
+    /// Pools, blocks and addresses
+    #[command(after_help = "Examples:
+  petiole ipam blocks
+  petiole ipam assign --handle web-0 --family v4
+  petiole ipam release 10.123.128.7")]
+    Ipam {
+        #[command(subcommand)]
+        command: Ipam,
+    },
+    /// What Petiole has, or wants, in the kernel's routing tables
+    #[command(after_help = "Examples:
+  petiole fib
+  petiole fib -o json | jq '.[] | select(.state != \"in kernel\")'")]
+    Fib,
+    /// Why a prefix is announced, not announced, learned or unknown
+    #[command(after_help = "Examples:
+  petiole why 10.123.128.0/26
+  petiole why 10.122.255.1/32
+  petiole why 0.0.0.0/0 -o json")]
+    Why {
+        /// A prefix with its length, such as 10.123.128.0/26 or fd00::/64
+        #[arg(value_parser = prefix)]
+        prefix: Prefix,
+    },
+    /// The configuration
+    #[command(after_help = "Examples:
+  petiole config check /etc/petiole/petiole.toml")]
+    Config {
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Bgp {
+    /// Every session with its state, and why it is not up
+    #[command(after_help = "Examples:
+  petiole bgp peers
+  petiole bgp peers -o json | jq '.[].state'")]
+    Peers,
+    /// Routes: the best ones; all that were received, with their fate; or those that are advertised
+    #[command(after_help = "Examples:
+  petiole bgp routes                         the best paths
+  petiole bgp routes received                every path, used or not, and why
+  petiole bgp routes advertised 10.122.101.0 what that leaf was told
+  petiole bgp routes 10.122.101.0            the best paths from that leaf")]
+    Routes {
+        /// `received` or `advertised`, and the address of a leaf; both may be left out
+        #[arg(value_name = "TABLE|PEER", num_args = 0..=2)]
+        what: Vec<String>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Ipam {
+    /// Pools, and every block with its owner
+    #[command(after_help = "Examples:
+  petiole ipam blocks
+  petiole ipam blocks -o json | jq '.blocks[] | select(.ours)'")]
+    Blocks,
+    /// Assign an address of this node to a handle
+    #[command(after_help = "Examples:
+  petiole ipam assign --handle web-0                one address of each family
+  petiole ipam assign --handle web-0 --family v4")]
+    Assign {
+        /// Who owns the address: any text without `/`
+        #[arg(long)]
+        handle: String,
+        /// Only this family
+        #[arg(long, value_enum)]
+        family: Vec<FamilyName>,
+    },
+    /// Give an address back
+    #[command(after_help = "Examples:
+  petiole ipam release 10.123.128.7")]
+    Release {
+        /// The address, without a length
+        #[arg(value_name = "IP", value_parser = address)]
+        address: IpAddr,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ConfigCommand {
+    /// Check a file and print every mistake with its line and column; exits with 1 if there is one
+    #[command(after_help = "Examples:
+  petiole config check petiole.toml
+  petiole config check petiole.toml -o json")]
+    Check {
+        /// The file; `-` reads standard input
+        file: PathBuf,
+    },
+}
+
+/// A family, as it is said on the command line.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(super) enum FamilyName {
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+}
+
+pub(super) fn families(names: &[FamilyName]) -> Vec<Family> {
+    let wanted = |name| names.is_empty() || names.contains(&name);
+    let both = [(FamilyName::V4, Family::V4), (FamilyName::V6, Family::V6)];
+    both.into_iter().filter(|&(name, _)| wanted(name)).map(|(_, family)| family).collect()
+}
+
+/// `[received|advertised] [PEER]`.
+pub(super) fn routes(what: &[String]) -> Result<(RouteTable, Option<IpAddr>)> {
+    let (table, peer) = match what {
+        [] => (RouteTable::Best, None),
+        [one] => match named(one) {
+            Some(table) => (table, None),
+            None => (RouteTable::Best, Some(one)),
+        },
+        [table, peer, ..] => match named(table) {
+            Some(table) => (table, Some(peer)),
+            None => bail!("{table:?} is no table: say `received` or `advertised`, then the leaf's address"),
+        },
+    };
+    let peer = peer.map(|p| match p.parse() {
+        Ok(address) => Ok(address),
+        Err(_) => bail!("{p:?} is neither a table (`received`, `advertised`) nor the address of a leaf; `petiole bgp peers` lists them"),
+    });
+    Ok((table, peer.transpose()?))
+}
+
+fn named(text: &str) -> Option<RouteTable> {
+    match text {
+        "received" => Some(RouteTable::Received),
+        "advertised" => Some(RouteTable::Advertised),
+        _ => None,
+    }
+}
+
+fn prefix(text: &str) -> Result<Prefix, String> {
+    text.parse().map_err(|e: petiole_node::prefix::PrefixError| e.to_string())
+}
+
+fn address(text: &str) -> Result<IpAddr, String> {
+    text.parse().map_err(|_| match text.parse::<Prefix>() {
+        Ok(prefix) => format!("an address has no length: write {}", prefix.addr()),
+        Err(_) => format!("{text:?} is no IP address"),
+    })
+}
+
+#[cfg(test)]
+mod tests;

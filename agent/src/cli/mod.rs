@@ -1,0 +1,123 @@
+//! The command line.
+
+mod agent;
+mod args;
+mod check;
+pub mod client;
+mod show;
+mod table;
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+use clap::Parser;
+use petiole_node::view::{AdvertisedView, BlocksView, FibEntry, PathView, PeerView, RouteTable, StatusView, WhyView};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use self::args::{Bgp, Cli, Command, ConfigCommand, Ipam, Output};
+use crate::io::api::{Addresses, AssignRequest, ReleaseRequest};
+use crate::log;
+
+/// Read the arguments and do what they say.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(cli) {
+        Ok(code) => code,
+        Err(e) => {
+            let words = format!("{e:#}");
+            // Into the log as well, where the agent was to run: that is where its operator looks.
+            let _ = writeln!(anstream::stderr(), "{}error:{} {words}", table::RED, table::PLAIN);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<ExitCode> {
+    match cli.command {
+        Command::Agent { log_format } => {
+            log::start(log_format);
+            agent::run(cli.config.as_deref())?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Config { command: ConfigCommand::Check { file } } => check::run(&file, cli.output),
+        command => {
+            let socket = cli.socket.unwrap_or_else(|| agent::socket(cli.config.as_deref()));
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(ask(command, socket, cli.output))?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+async fn ask(command: Command, socket: PathBuf, output: Output) -> Result<()> {
+    let socket = socket.as_path();
+    let get = |path: String| async move { client::get(socket, &path).await };
+    match command {
+        Command::Status => print(get("/v1/status".into()).await?, output, |v: StatusView| show::status::status(&v)),
+        Command::Bgp { command: Bgp::Peers } => {
+            print(get("/v1/bgp/peers".into()).await?, output, |v: Vec<PeerView>| show::bgp::peers(&v))
+        }
+        Command::Bgp { command: Bgp::Routes { what } } => {
+            let (table, peer) = args::routes(&what)?;
+            let name = match table {
+                RouteTable::Best => "best",
+                RouteTable::Received => "received",
+                RouteTable::Advertised => "advertised",
+            };
+            let peer = peer.map(|p| format!("&peer={p}")).unwrap_or_default();
+            let answer = get(format!("/v1/bgp/routes?table={name}{peer}")).await?;
+            match table {
+                RouteTable::Advertised => print(answer, output, |v: Vec<AdvertisedView>| show::bgp::advertised(&v)),
+                RouteTable::Best | RouteTable::Received => {
+                    print(answer, output, |v: Vec<PathView>| show::bgp::received(&v, table))
+                }
+            }
+        }
+        Command::Ipam { command: Ipam::Blocks } => {
+            print(get("/v1/ipam/blocks".into()).await?, output, |v: BlocksView| show::ipam::blocks(&v))
+        }
+        Command::Ipam { command: Ipam::Assign { handle, family } } => {
+            if handle.is_empty() || handle.contains('/') {
+                bail!("a handle is any text without `/`, such as k8s-pod-network.web-0; {handle:?} is none");
+            }
+            let request = AssignRequest { handle, families: args::families(&family) };
+            let answer = client::post(socket, "/v1/ipam/assign", &serde_json::to_value(request)?).await?;
+            print(answer, output, |v: Addresses| show::ipam::assigned(&v.addresses))
+        }
+        Command::Ipam { command: Ipam::Release { address } } => {
+            let answer =
+                client::post(socket, "/v1/ipam/release", &serde_json::to_value(ReleaseRequest { address })?).await?;
+            print(answer, output, |v: Addresses| show::ipam::released(address, &v.addresses))
+        }
+        Command::Fib => print(get("/v1/fib".into()).await?, output, |v: Vec<FibEntry>| show::fib::fib(&v)),
+        Command::Why { prefix } => {
+            let path = format!("/v1/why?prefix={}", prefix.to_string().replace('/', "%2F"));
+            print(get(path).await?, output, |v: WhyView| show::why::why(&v))
+        }
+        // Served before a socket was looked for.
+        Command::Agent { .. } | Command::Config { .. } => Ok(()),
+    }
+}
+
+fn print<V: DeserializeOwned>(answer: Value, output: Output, table: impl FnOnce(V) -> String) -> Result<()> {
+    let text = match output {
+        Output::Json => format!("{}\n", serde_json::to_string_pretty(&answer)?),
+        Output::Table => match serde_json::from_value(answer) {
+            Ok(view) => table(view),
+            Err(e) => bail!("the agent's answer is not understood ({e}): is it of another version? try -o json"),
+        },
+    };
+    emit(&text)
+}
+
+fn emit(text: &str) -> Result<()> {
+    match anstream::stdout().write_all(text.as_bytes()) {
+        // `petiole status | head` is no failure.
+        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        other => Ok(other?),
+    }
+}

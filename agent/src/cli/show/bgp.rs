@@ -1,0 +1,97 @@
+//! `petiole bgp peers` and `petiole bgp routes`.
+
+use petiole_node::view::{AdvertisedView, PathView, PeerView, RouteTable};
+
+use crate::cli::table::{Cell, Look, Table, maybe, span};
+
+/// One line a session; below it what ended the ones that are down.
+pub(crate) fn peers(views: &[PeerView]) -> String {
+    if views.is_empty() {
+        return "no leaf is configured: add [bgp] asn and a [[bgp.peer]] per uplink to the configuration\n".to_owned();
+    }
+    let mut table = Table::new(&["PEER", "AS", "STATE", "FOR", "UPLINK", "FAMILIES", "RECEIVED", "SENT", "HOLD"]);
+    for peer in views {
+        let up = peer.state == "Established";
+        let asn = peer.asn.map_or_else(|| peer.configured_asn.clone(), |asn| asn.to_string());
+        table.row(vec![
+            peer.peer.as_str().into(),
+            asn.into(),
+            Cell::new(&peer.state, if up { Look::Good } else { Look::Bad }),
+            span(peer.state_seconds).into(),
+            maybe(peer.uplink.as_ref()),
+            if peer.families.is_empty() { maybe::<&str>(None) } else { peer.families.join(" ").into() },
+            peer.prefixes_received.into(),
+            peer.prefixes_advertised.into(),
+            maybe(peer.hold_time_seconds.map(|s| format!("{s} s"))),
+        ]);
+    }
+    let mut out = table.print();
+    for peer in views {
+        let mut notes: Vec<String> = Vec::new();
+        if peer.state != "Established" {
+            notes.extend(peer.state_reason.clone());
+            notes.extend(
+                peer.last_error
+                    .as_ref()
+                    .filter(|e| Some(*e) != peer.state_reason.as_ref())
+                    .map(|e| format!("last error: {e}")),
+            );
+            notes.extend(peer.retry_in_seconds.map(|s| format!("next attempt in {}", span(s))));
+        }
+        notes.extend(peer.not_announced.iter().cloned());
+        if peer.update_errors > 0 {
+            notes.push(format!("{} malformed UPDATEs", peer.update_errors));
+        }
+        if peer.guard_drops > 0 {
+            notes.push(format!("the export guard stopped {} UPDATEs: a defect, please report it", peer.guard_drops));
+        }
+        if !notes.is_empty() {
+            out += &format!("\n{}: {}\n", peer.peer, notes.join("; "));
+        }
+    }
+    out
+}
+
+/// Paths with what became of them.
+pub(crate) fn received(views: &[PathView], table: RouteTable) -> String {
+    if views.is_empty() {
+        return "no routes: is a session Established? `petiole bgp peers` says so\n".to_owned();
+    }
+    let best = table == RouteTable::Best;
+    let mut rows = Table::new(&["", "PREFIX", "NEXT HOP", "PEER", "MED", "AS PATH", if best { "" } else { "WHY" }]);
+    for path in views {
+        rows.row(vec![
+            if path.used { Cell::new("*", Look::Good) } else { " ".into() },
+            path.prefix.into(),
+            maybe(path.next_hop),
+            path.peer.as_str().into(),
+            maybe(path.med),
+            path.as_path.as_str().into(),
+            if best { "".into() } else { path.why.as_str().into() },
+        ]);
+    }
+    rows.print()
+}
+
+/// What each leaf was told, or why not.
+pub(crate) fn advertised(views: &[AdvertisedView]) -> String {
+    if views.is_empty() {
+        return "nothing is announced: `petiole status` lists the candidates and why\n".to_owned();
+    }
+    let mut rows = Table::new(&["PREFIX", "PEER", "NEXT HOP", "TOLD", "OURS AS"]);
+    for view in views {
+        let told = match (&view.not_announced, view.age_seconds) {
+            (Some(why), _) => Cell::new(format!("no: {why}"), Look::Wait),
+            (None, Some(age)) => Cell::new(format!("{} ago", span(age)), Look::Plain),
+            (None, None) => Cell::new("no", Look::Wait),
+        };
+        rows.row(vec![
+            view.prefix.into(),
+            view.peer.as_str().into(),
+            maybe(view.next_hop),
+            told,
+            view.ownership.as_str().into(),
+        ]);
+    }
+    rows.print()
+}

@@ -1,0 +1,52 @@
+//! `petiole ipam ...`.
+
+use std::net::IpAddr;
+
+use petiole_node::prefix::Prefix;
+use petiole_node::view::BlocksView;
+
+use crate::cli::table::{Cell, Look, Table};
+
+/// Pools, then blocks.
+pub(crate) fn blocks(view: &BlocksView) -> String {
+    if view.pools.is_empty() {
+        return "no pool: set [ipam] pools = [{ cidr = \"10.123.128.0/17\", block_size = 26 }], or create an IPPool with calicoctl\n".to_owned();
+    }
+    let mut pools = Table::new(&["POOL", "CIDR", "BLOCK SIZE", "BLOCKS", "CLAIMED", "NEW BLOCKS"]);
+    for pool in &view.pools {
+        pools.row(vec![
+            pool.name.as_str().into(),
+            pool.cidr.into(),
+            format!("/{}", pool.block_size).into(),
+            pool.total.into(),
+            pool.claimed.into(),
+            pool.refused.as_ref().map_or_else(
+                || Cell::new("allowed", Look::Good),
+                |why| Cell::new(format!("refused: {why}"), Look::Wait),
+            ),
+        ]);
+    }
+    let mut out = pools.print();
+    if view.blocks.is_empty() {
+        return out + "\nno block is claimed yet\n";
+    }
+    let mut blocks = Table::new(&["BLOCK", "OWNER", "USED", "OF"]);
+    for block in &view.blocks {
+        let owner = block.owner.as_deref().unwrap_or("nobody");
+        let look = if block.ours { Look::Good } else { Look::Plain };
+        let owner = if block.ours { format!("{owner} (this node)") } else { owner.to_owned() };
+        blocks.row(vec![block.cidr.into(), Cell::new(owner, look), block.used.into(), block.size.into()]);
+    }
+    out.push('\n');
+    out + &blocks.print()
+}
+
+/// One address a line, without lengths: to be handed to other commands.
+pub(crate) fn assigned(addresses: &[Prefix]) -> String {
+    addresses.iter().map(|a| format!("{}\n", a.addr())).collect()
+}
+
+/// What was released.
+pub(crate) fn released(address: IpAddr, released: &[Prefix]) -> String {
+    if released.is_empty() { format!("{address} was not assigned\n") } else { format!("{address} released\n") }
+}

@@ -1,0 +1,198 @@
+//! TCP connections for the speaker: dialled, accepted, read, written and closed, as it says and in its order.
+//!
+//! Every connection has two tasks, one that reads and one that writes. Both report on one bounded channel, so a loop that is
+//! behind stops the readers, and the kernel's window then slows the leaf down. The loop itself never waits for a connection.
+
+mod connection;
+mod listen;
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use petiole_node::Input;
+use petiole_node::bgp::{Action, ConnId, Event};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::task::AbortHandle;
+
+use self::connection::{Command, Links};
+use super::health::connect_words;
+
+/// Class selector 6, internetwork control: what RFC 4271 asks of its packets' precedence, as switches queue it today.
+const CS6: u32 = 48 << 2;
+/// After that long nobody will answer; the speaker gives up sooner, this only frees the socket if it forgot.
+const CONNECT_BACKSTOP: Duration = Duration::from_secs(60);
+/// How long a leaf may take to read what was sent before a close.
+const FLUSH: Duration = Duration::from_secs(5);
+/// Chunks of received bytes that may wait for the loop: few, for each may hold 64 KiB.
+const WAITING: usize = 16;
+
+/// Something for the loop, with the socket where it is a new one.
+#[derive(Debug)]
+pub struct Arrival {
+    /// What the node is told.
+    pub event: Event,
+    stream: Option<TcpStream>,
+}
+
+/// All connections of the agent. Belongs to the loop; what happens to them arrives on the channel of [`Connections::start`].
+#[derive(Debug)]
+pub struct Connections {
+    open: BTreeMap<ConnId, Open>,
+    arrivals: mpsc::Sender<Arrival>,
+}
+
+#[derive(Debug)]
+struct Open {
+    commands: mpsc::UnboundedSender<Command>,
+    reading: watch::Sender<bool>,
+    reset: Arc<Notify>,
+    task: AbortHandle,
+}
+
+impl Connections {
+    /// Begin to listen, where there is an address for it; troubles with it go to `inputs` as they come and go.
+    #[must_use]
+    pub fn start(listen: Option<SocketAddr>, inputs: mpsc::Sender<Input>) -> (Self, mpsc::Receiver<Arrival>) {
+        let (arrivals, receiver) = mpsc::channel(WAITING);
+        if let Some(address) = listen.filter(|a| a.port() != 0) {
+            tokio::spawn(listen::run(address, arrivals.clone(), inputs));
+        }
+        (Self { open: BTreeMap::new(), arrivals }, receiver)
+    }
+
+    /// Take in what arrived: the event is the node's, and whatever the node then says about the connection will be heard.
+    pub fn admit(&mut self, arrival: Arrival) -> Event {
+        match (&arrival.event, arrival.stream) {
+            (Event::Accepted { conn, .. }, Some(stream)) => {
+                let conn = *conn;
+                self.begin(conn, |arrivals, links| async move { connection::run(conn, stream, arrivals, links).await });
+            }
+            (Event::Closed { conn, .. } | Event::ConnectFailed { conn, .. }, _) => {
+                self.open.remove(conn);
+            }
+            _ => {}
+        }
+        arrival.event
+    }
+
+    /// Do what the speaker wants. Never blocks; what cannot be done any more needs no doing.
+    pub fn act(&mut self, action: Action) {
+        match action {
+            Action::Connect { conn, local, remote, .. } => {
+                self.begin(conn, move |arrivals, links| dial(conn, local, remote, arrivals, links));
+            }
+            Action::Send { conn, bytes } => self.command(conn, Command::Send(bytes)),
+            Action::Close { conn } => {
+                if let Some(open) = self.open.remove(&conn) {
+                    // The writer finishes by itself, unless the leaf does not take what is left.
+                    let _ = open.commands.send(Command::Close);
+                    tokio::spawn(async move {
+                        tokio::time::sleep(FLUSH).await;
+                        open.reset.notify_one();
+                    });
+                }
+            }
+            Action::Reset { conn } => {
+                if let Some(open) = self.open.remove(&conn) {
+                    open.reset.notify_one();
+                }
+            }
+            Action::PauseReading { conn } => self.read(conn, false),
+            Action::ResumeReading { conn } => self.read(conn, true),
+        }
+    }
+
+    fn command(&self, conn: ConnId, command: Command) {
+        if let Some(open) = self.open.get(&conn) {
+            let _ = open.commands.send(command);
+        }
+    }
+
+    fn read(&self, conn: ConnId, on: bool) {
+        if let Some(open) = self.open.get(&conn) {
+            let _ = open.reading.send(on);
+        }
+    }
+
+    fn begin<F>(&mut self, conn: ConnId, life: impl FnOnce(mpsc::Sender<Arrival>, Links) -> F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let (commands, commanded) = mpsc::unbounded_channel();
+        let (reading, may_read) = watch::channel(true);
+        let reset = Arc::new(Notify::new());
+        let links = Links { commands: commanded, reading: may_read, reset: Arc::clone(&reset) };
+        let task = tokio::spawn(life(self.arrivals.clone(), links)).abort_handle();
+        self.open.insert(conn, Open { commands, reading, reset, task });
+    }
+}
+
+impl Drop for Connections {
+    /// Closing the sockets is all that a stopping agent says to its leaves.
+    fn drop(&mut self) {
+        for open in self.open.values() {
+            open.task.abort();
+        }
+    }
+}
+
+async fn dial(
+    conn: ConnId,
+    local: Option<IpAddr>,
+    remote: SocketAddr,
+    arrivals: mpsc::Sender<Arrival>,
+    mut links: Links,
+) {
+    let attempt = tokio::time::timeout(CONNECT_BACKSTOP, connect(local, remote));
+    let connected = tokio::select! {
+        biased;
+        // Nothing but a close can be meant for a connection that is not there yet; a reset ends the channel.
+        _ = links.commands.recv() => return,
+        connected = attempt => connected.unwrap_or_else(|_| Err(format!("no answer from {remote}"))),
+    };
+    let failed = |error| Arrival { event: Event::ConnectFailed { conn, error }, stream: None };
+    let ends = connected.and_then(|stream| match (stream.local_addr(), stream.peer_addr()) {
+        (Ok(local), Ok(remote)) => Ok((stream, local, remote)),
+        (Err(e), _) | (_, Err(e)) => Err(connect_words(&remote.to_string(), &e)),
+    });
+    match ends {
+        Err(error) => drop(arrivals.send(failed(error)).await),
+        Ok((stream, local, remote)) => {
+            let event = Event::Connected { conn, local: canonical(local), remote: canonical(remote) };
+            if arrivals.send(Arrival { event, stream: None }).await.is_ok() {
+                connection::run(conn, stream, arrivals, links).await;
+            }
+        }
+    }
+}
+
+async fn connect(local: Option<IpAddr>, remote: SocketAddr) -> Result<TcpStream, String> {
+    let socket = if remote.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
+    let socket = socket.map_err(|e| format!("cannot make a socket: {e}"))?;
+    mark(&socket2::SockRef::from(&socket), remote.is_ipv6());
+    if let Some(local) = local {
+        socket.bind(SocketAddr::new(local, 0)).map_err(|e| format!("cannot dial from {local}: {e}"))?;
+    }
+    socket.connect(remote).await.map_err(|e| connect_words(&remote.to_string(), &e))
+}
+
+/// Small messages go at once, and as network control.
+fn mark(socket: &socket2::SockRef<'_>, v6: bool) {
+    // Neither is worth a session: where the system refuses them, it still works, only less well under congestion.
+    let _ = socket.set_tcp_nodelay(true);
+    let _ = socket.set_tos_v4(CS6);
+    if v6 {
+        let _ = socket.set_tclass_v6(CS6);
+    }
+}
+
+/// An IPv4 address as such, also where the socket speaks both families.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+#[cfg(test)]
+mod tests;

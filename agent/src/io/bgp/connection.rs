@@ -1,0 +1,159 @@
+//! The life of one connection that exists.
+
+use std::io;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use petiole_node::bgp::{ConnId, Event};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::{Notify, mpsc, watch};
+
+use super::Arrival;
+
+/// The most that one event carries.
+const CHUNK: usize = 64 * 1024;
+/// Below this much room a new buffer is better than a short read.
+const ROOM: usize = 8 * 1024;
+/// How long a leaf may take to read our last words, and then to close its side.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// What the loop tells a connection.
+#[derive(Debug)]
+pub(super) enum Command {
+    Send(Bytes),
+    Close,
+}
+
+/// The loop's end of a connection, as the connection sees it.
+#[derive(Debug)]
+pub(super) struct Links {
+    pub(super) commands: mpsc::UnboundedReceiver<Command>,
+    pub(super) reading: watch::Receiver<bool>,
+    pub(super) reset: Arc<Notify>,
+}
+
+/// How the writer ended.
+enum Last {
+    /// The loop wants the connection closed; everything before was written.
+    Closed,
+    /// The loop wants it gone.
+    Reset,
+    /// The loop itself is gone.
+    Forgotten,
+}
+
+/// Read and write until either side ends it.
+pub(super) async fn run(conn: ConnId, stream: TcpStream, arrivals: mpsc::Sender<Arrival>, links: Links) {
+    let (read, mut write) = stream.into_split();
+    let Links { mut commands, reading, reset } = links;
+    let broken = Arc::new(OnceLock::new());
+    let reader = tokio::spawn(read_all(conn, read, arrivals.clone(), reading, Arc::clone(&broken)));
+    // Ends with this task: an aborted connection has no reader that lives on.
+    let reader = AbortOnDrop(reader);
+    let last = tokio::select! {
+        biased;
+        () = reset.notified() => Last::Reset,
+        last = write_all(conn, &mut write, &mut commands, &arrivals, &broken) => last,
+    };
+    match last {
+        Last::Closed => farewell(write, reader).await,
+        Last::Reset => {
+            let _ = socket2::SockRef::from(write.as_ref()).set_linger(Some(Duration::ZERO));
+            // Dropped otherwise, it would end the stream in order first.
+            write.forget();
+        }
+        Last::Forgotten => {}
+    }
+}
+
+async fn write_all(
+    conn: ConnId,
+    write: &mut OwnedWriteHalf,
+    commands: &mut mpsc::UnboundedReceiver<Command>,
+    arrivals: &mpsc::Sender<Arrival>,
+    broken: &OnceLock<String>,
+) -> Last {
+    let mut works = true;
+    while let Some(command) = commands.recv().await {
+        let mut bytes = match command {
+            Command::Send(bytes) => bytes,
+            Command::Close => return Last::Closed,
+        };
+        while works && !bytes.is_empty() {
+            match write.write(&bytes).await {
+                Ok(n) => {
+                    let _ = bytes.split_to(n);
+                    let event = Event::Written { conn, bytes: n };
+                    if arrivals.send(Arrival { event, stream: None }).await.is_err() {
+                        return Last::Forgotten;
+                    }
+                }
+                // Not reported here: what the leaf said before it went is still to be read, and the reader meets the same end.
+                Err(e) => {
+                    let _ = broken.set(e.to_string());
+                    works = false;
+                }
+            }
+        }
+    }
+    Last::Forgotten
+}
+
+/// Close so that our last message arrives: unread bytes on our side would turn the close into a reset, which may overtake it.
+async fn farewell(mut write: OwnedWriteHalf, reader: AbortOnDrop) {
+    drop(reader);
+    let _ = write.shutdown().await;
+    let mut sink = [0; 4096];
+    let drain = async {
+        loop {
+            write.as_ref().readable().await?;
+            match write.as_ref().try_read(&mut sink) {
+                Ok(0) => return Ok(()),
+                Ok(_) => {}
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                Err(e) => return Err(e),
+            }
+        }
+    };
+    let _: Result<io::Result<()>, _> = tokio::time::timeout(FAREWELL, drain).await;
+}
+
+async fn read_all(
+    conn: ConnId,
+    mut read: OwnedReadHalf,
+    arrivals: mpsc::Sender<Arrival>,
+    mut reading: watch::Receiver<bool>,
+    broken: Arc<OnceLock<String>>,
+) {
+    let mut buffer = BytesMut::with_capacity(CHUNK);
+    let error = loop {
+        if reading.wait_for(|&on| on).await.is_err() {
+            return;
+        }
+        if buffer.capacity() - buffer.len() < ROOM {
+            buffer = BytesMut::with_capacity(CHUNK);
+        }
+        match read.read_buf(&mut buffer).await {
+            Ok(0) => break broken.get().cloned(),
+            Ok(_) => {
+                let event = Event::Received { conn, bytes: buffer.split().freeze() };
+                if arrivals.send(Arrival { event, stream: None }).await.is_err() {
+                    return;
+                }
+            }
+            Err(e) => break Some(broken.get().cloned().unwrap_or_else(|| e.to_string())),
+        }
+    };
+    let _ = arrivals.send(Arrival { event: Event::Closed { conn, error }, stream: None }).await;
+}
+
+struct AbortOnDrop(tokio::task::JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}

@@ -1,0 +1,13 @@
+//! Drivers: each translates one part of the world into inputs and effects into that part of the world. None decides anything.
+
+pub mod api;
+pub mod bgp;
+pub mod clock;
+pub mod health;
+pub mod heart;
+pub mod metrics;
+pub mod netlink;
+pub mod operators;
+pub mod state;
+pub mod store;
+pub mod tls;

@@ -1,0 +1,303 @@
+//! The driver of an etcd cluster.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use etcd_client::{
+    Compare as Cmp, CompareOp, Error, EventType, GetOptions, Txn as EtcdTxn, TxnOp, TxnOpResponse, WatchOptions,
+    WatchResponse,
+};
+use petiole_node::Input;
+use petiole_node::config::EtcdSettings;
+use petiole_node::store::watch::{WatchAction, WatchEnd, WatchEvent, WatchId};
+use petiole_node::store::{Change, Compare, KeyValue, Op, OpResult, Revision, StoreError, Txn, TxnOutcome};
+use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
+
+use super::members::{Member, Members};
+use super::{Order, done, words};
+
+/// Keys a page: a few megabytes of the largest values there are.
+const PAGE: i64 = 1000;
+/// How long one request may take before its outcome counts as unknown.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// No answer of etcd is larger; the library's own limit is less than a page of full blocks.
+const LARGEST: usize = 256 << 20;
+/// The id in answers to requests that belong to no watch (etcd `clientv3.InvalidWatchID`).
+const NO_WATCH: i64 = -1;
+
+/// Serve orders until nobody can order any more.
+pub(super) async fn run(
+    settings: EtcdSettings,
+    spread: u64,
+    mut orders: mpsc::UnboundedReceiver<Order>,
+    inputs: mpsc::Sender<Input>,
+) {
+    let members = Arc::new(Members::new(settings, spread));
+    let mut running: BTreeMap<WatchId, AbortOnDrop> = BTreeMap::new();
+    while let Some(order) = orders.recv().await {
+        running.retain(|_, task| !task.0.is_finished());
+        let (members, inputs) = (Arc::clone(&members), inputs.clone());
+        match order {
+            Order::Txn(id, txn) => {
+                tokio::spawn(async move {
+                    let result = run_txn(&members, &txn).await;
+                    let _ = inputs.send(done(id, result)).await;
+                });
+            }
+            Order::Watch(WatchAction::List { id, prefix }) => {
+                let task = tokio::spawn(async move {
+                    let event = match list(&members, &prefix).await {
+                        Ok((revision, kvs)) => WatchEvent::Listed { id, revision, kvs },
+                        Err(error) => WatchEvent::ListFailed { id, error },
+                    };
+                    let _ = inputs.send(Input::Store(event)).await;
+                });
+                running.insert(id, AbortOnDrop(task.abort_handle()));
+            }
+            Order::Watch(WatchAction::Watch { id, prefix, from }) => {
+                let task = tokio::spawn(async move {
+                    let reason = match watch(&members, id, &prefix, from, &inputs).await {
+                        Ok(end) | Err(end) => end,
+                    };
+                    let _ = inputs.send(Input::Store(WatchEvent::Ended { id, reason })).await;
+                });
+                running.insert(id, AbortOnDrop(task.abort_handle()));
+            }
+            Order::Watch(WatchAction::Cancel { id }) => drop(running.remove(&id)),
+        }
+    }
+}
+
+struct AbortOnDrop(AbortHandle);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+async fn run_txn(members: &Members, txn: &Txn) -> Result<TxnOutcome, StoreError> {
+    let member = members.member().await.map_err(StoreError::Refused)?;
+    let mut kv = member.client.kv_client().max_decoding_message_size(LARGEST);
+    let answer = tokio::select! {
+        answer = tokio::time::timeout(PATIENCE, kv.txn(request(txn))) => answer,
+        why = member.failed() => return Err(StoreError::Unknown(why)),
+    };
+    match answer {
+        Err(_) => {
+            let why = format!("no answer from {} within {} s", member.endpoint, PATIENCE.as_secs());
+            member.fail(&why);
+            Err(StoreError::Unknown(why))
+        }
+        Ok(Err(error)) => {
+            let outcome = words::txn_error(&error, &member.endpoint, &members.settings);
+            if words::is_members_fault(&error) {
+                member.fail(&outcome.to_string());
+            }
+            Err(outcome)
+        }
+        Ok(Ok(answer)) => {
+            let revision = answer.header().map_or(0, etcd_client::ResponseHeader::revision);
+            let branch = if answer.succeeded() { &txn.then } else { &txn.otherwise };
+            let results: Vec<OpResult> = answer.op_responses().into_iter().map(result).collect();
+            if results.len() != branch.len() {
+                return Err(StoreError::Unknown(format!(
+                    "{} answered {} of {} operations",
+                    member.endpoint,
+                    results.len(),
+                    branch.len()
+                )));
+            }
+            Ok(TxnOutcome { succeeded: answer.succeeded(), revision, results })
+        }
+    }
+}
+
+fn request(txn: &Txn) -> EtcdTxn {
+    let when: Vec<Cmp> = txn
+        .when
+        .iter()
+        .map(|compare| match compare {
+            Compare::Absent(key) => Cmp::version(key.as_str(), CompareOp::Equal, 0),
+            Compare::ModRevision(key, revision) => Cmp::mod_revision(key.as_str(), CompareOp::Equal, *revision),
+        })
+        .collect();
+    let operations = |ops: &[Op]| -> Vec<TxnOp> {
+        ops.iter()
+            .map(|op| match op {
+                Op::Put { key, value } => TxnOp::put(key.as_str(), value.as_slice(), None),
+                Op::Delete(key) => TxnOp::delete(key.as_str(), None),
+                Op::Get(key) => TxnOp::get(key.as_str(), None),
+            })
+            .collect()
+    };
+    EtcdTxn::new().when(when).and_then(operations(&txn.then)).or_else(operations(&txn.otherwise))
+}
+
+fn result(response: TxnOpResponse) -> OpResult {
+    match response {
+        TxnOpResponse::Put(_) => OpResult::Put,
+        TxnOpResponse::Delete(deleted) => OpResult::Deleted(u64::try_from(deleted.deleted()).unwrap_or(0)),
+        TxnOpResponse::Get(got) => OpResult::Got(got.kvs().first().and_then(key_value)),
+        // Never asked for.
+        TxnOpResponse::Txn(_) => OpResult::Got(None),
+    }
+}
+
+/// Every key under the prefix, at the revision of the first page.
+async fn list(members: &Members, prefix: &str) -> Result<(Revision, Vec<KeyValue>), String> {
+    let member = members.member().await?;
+    let end = prefix_end(prefix);
+    let mut from = prefix.as_bytes().to_vec();
+    let mut revision = 0;
+    let mut kvs = Vec::new();
+    loop {
+        let mut options = GetOptions::new().with_range(end.clone()).with_limit(PAGE);
+        if revision > 0 {
+            options = options.with_revision(revision);
+        }
+        let page = get(members, &member, from, options).await?;
+        if revision == 0 {
+            revision = page.header().map_or(0, etcd_client::ResponseHeader::revision);
+        }
+        let Some(last) = page.kvs().last() else { return Ok((revision, kvs)) };
+        from = [last.key(), &[0]].concat();
+        kvs.extend(page.kvs().iter().filter_map(key_value));
+        if !page.more() {
+            return Ok((revision, kvs));
+        }
+    }
+}
+
+async fn get(
+    members: &Members,
+    member: &Member,
+    from: Vec<u8>,
+    options: GetOptions,
+) -> Result<etcd_client::GetResponse, String> {
+    let mut kv = member.client.kv_client().max_decoding_message_size(LARGEST);
+    let answer = tokio::select! {
+        answer = tokio::time::timeout(PATIENCE, kv.get(from, Some(options))) => answer,
+        why = member.failed() => return Err(why),
+    };
+    match answer {
+        Ok(Ok(page)) => Ok(page),
+        Ok(Err(error)) => Err(failed(members, member, &error)),
+        Err(_) => {
+            let why = format!("no answer from {} within {} s", member.endpoint, PATIENCE.as_secs());
+            member.fail(&why);
+            Err(why)
+        }
+    }
+}
+
+fn failed(members: &Members, member: &Member, error: &Error) -> String {
+    let why = words::describe(error, &member.endpoint, &members.settings);
+    if words::is_members_fault(error) {
+        member.fail(&why);
+    }
+    why
+}
+
+async fn watch(
+    members: &Members,
+    id: WatchId,
+    prefix: &str,
+    from: Revision,
+    inputs: &mpsc::Sender<Input>,
+) -> Result<WatchEnd, WatchEnd> {
+    let member = members.member().await.map_err(WatchEnd::Disconnected)?;
+    // Not fragmented: a revision cut in two could be lost by half when the stream breaks between.
+    let options = WatchOptions::new().with_prefix().with_start_revision(from).with_progress_notify();
+    let mut client = member.client.watch_client().max_decoding_message_size(LARGEST);
+    let follow = async {
+        let opened = tokio::time::timeout(PATIENCE, client.watch(prefix, Some(options))).await;
+        let mut stream = match opened {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => return Err(WatchEnd::Disconnected(failed(members, &member, &error))),
+            Err(_) => return Err(WatchEnd::Disconnected(format!("{} does not open a watch", member.endpoint))),
+        };
+        loop {
+            match stream.message().await {
+                Ok(Some(answer)) => {
+                    let (event, end) = translate(id, &answer);
+                    if let Some(event) = event {
+                        let _ = inputs.send(Input::Store(event)).await;
+                    }
+                    if let Some(end) = end {
+                        return Ok(end);
+                    }
+                }
+                Ok(None) => return Err(WatchEnd::Disconnected(format!("{} ended the watch", member.endpoint))),
+                Err(error) => return Err(WatchEnd::Disconnected(failed(members, &member, &error))),
+            }
+        }
+    };
+    tokio::select! {
+        biased;
+        end = follow => end,
+        why = member.failed() => Err(WatchEnd::Disconnected(why)),
+    }
+}
+
+fn translate(id: WatchId, answer: &WatchResponse) -> (Option<WatchEvent>, Option<WatchEnd>) {
+    let revision = answer.header().map_or(0, etcd_client::ResponseHeader::revision);
+    if answer.canceled() {
+        let end = match answer.compact_revision() {
+            0 => WatchEnd::Cancelled(answer.cancel_reason().to_owned()),
+            at => WatchEnd::Compacted { at },
+        };
+        return (None, Some(end));
+    }
+    if answer.created() {
+        return (Some(WatchEvent::Started { id, revision }), None);
+    }
+    if answer.watch_id() == NO_WATCH {
+        return (None, None);
+    }
+    let changes: Vec<Change> = answer.events().iter().filter_map(change).collect();
+    let event = match (changes.is_empty(), answer.events().is_empty()) {
+        (false, _) => WatchEvent::Changes { id, revision, changes },
+        (true, true) => WatchEvent::Progress { id, revision },
+        // Only keys that are no text: none of ours.
+        (true, false) => return (None, None),
+    };
+    (Some(event), None)
+}
+
+fn change(event: &etcd_client::Event) -> Option<Change> {
+    let kv = event.kv()?;
+    match event.event_type() {
+        EventType::Put => key_value(kv).map(Change::Put),
+        EventType::Delete => {
+            Some(Change::Delete { key: kv.key_str().ok()?.to_owned(), mod_revision: kv.mod_revision() })
+        }
+    }
+}
+
+/// `None` for a key that is no text: neither Calico nor Petiole writes such keys.
+fn key_value(kv: &etcd_client::KeyValue) -> Option<KeyValue> {
+    Some(KeyValue {
+        key: kv.key_str().ok()?.to_owned(),
+        value: kv.value().to_vec(),
+        create_revision: kv.create_revision(),
+        mod_revision: kv.mod_revision(),
+    })
+}
+
+/// The first key after all that start with the prefix; `\0` means the end of the keyspace (etcd's `RangeRequest`).
+fn prefix_end(prefix: &str) -> Vec<u8> {
+    let mut end = prefix.as_bytes().to_vec();
+    while let Some(last) = end.pop() {
+        if last < u8::MAX {
+            end.push(last + 1);
+            return end;
+        }
+    }
+    vec![0]
+}
+
+#[cfg(test)]
+mod tests;

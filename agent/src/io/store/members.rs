@@ -1,0 +1,204 @@
+//! Which etcd member is used now.
+//!
+//! One member at a time carries everything, because a balancer over several keeps handing requests to a dead one until each
+//! has failed. When it fails, all members are asked, each a little later than the one before, and the first that answers and
+//! knows a leader is used. A member that went silent is noticed by a question every second: HTTP/2 pings cannot do that, for
+//! etcd hangs up on clients that send them more often than every five seconds (`--grpc-keepalive-min-time`).
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use etcd_client::{Certificate, Client, ConnectOptions, Identity, TlsOptions};
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use petiole_node::config::EtcdSettings;
+use tokio::sync::{Mutex, watch};
+
+use super::words;
+use crate::io::tls;
+
+/// How long a member may take to accept a connection and answer the first question.
+const PATIENCE: Duration = Duration::from_millis(1500);
+/// How much later the next member is asked.
+const STAGGER: Duration = Duration::from_millis(150);
+/// Between two questions whether the member still answers.
+const HEARTBEAT: Duration = Duration::from_secs(1);
+/// Within etcd's limit for pings; for connections on which nothing is asked.
+const KEEP_ALIVE: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(3));
+
+/// The cluster's members, as configured.
+pub(super) struct Members {
+    pub(super) settings: EtcdSettings,
+    current: Mutex<Current>,
+}
+
+struct Current {
+    /// The member to ask first.
+    first: usize,
+    member: Option<Member>,
+}
+
+/// A member that answered lately.
+#[derive(Clone)]
+pub(super) struct Member {
+    pub(super) client: Client,
+    pub(super) endpoint: String,
+    health: Arc<watch::Sender<Option<String>>>,
+}
+
+impl Member {
+    /// It failed, in words: nobody uses it any more.
+    pub(super) fn fail(&self, why: &str) {
+        self.health.send_if_modified(|health| {
+            let first = health.is_none();
+            if first {
+                *health = Some(why.to_owned());
+            }
+            first
+        });
+    }
+
+    /// Ends when the member has failed, with the words for it.
+    pub(super) async fn failed(&self) -> String {
+        let mut health = self.health.subscribe();
+        match health.wait_for(Option::is_some).await {
+            Ok(why) => why.clone().unwrap_or_default(),
+            Err(_) => "the driver is gone".to_owned(),
+        }
+    }
+
+    fn has_failed(&self) -> bool {
+        self.health.borrow().is_some()
+    }
+}
+
+impl Members {
+    pub(super) fn new(settings: EtcdSettings, spread: u64) -> Self {
+        let count = u64::try_from(settings.endpoints.len().max(1)).unwrap_or(1);
+        let first = usize::try_from(spread % count).unwrap_or(0);
+        Self { settings, current: Mutex::new(Current { first, member: None }) }
+    }
+
+    /// The member in use, or a new one. Callers that come while one is looked for wait for the same.
+    ///
+    /// # Errors
+    /// In words, with what each member said.
+    pub(super) async fn member(&self) -> Result<Member, String> {
+        let mut current = self.current.lock().await;
+        if let Some(member) = current.member.as_ref().filter(|m| !m.has_failed()) {
+            return Ok(member.clone());
+        }
+        // The one that failed is asked last.
+        if current.member.take().is_some() {
+            current.first = (current.first + 1) % self.settings.endpoints.len().max(1);
+        }
+        let (at, member) = self.find(current.first).await?;
+        current.first = at;
+        current.member = Some(member.clone());
+        tokio::spawn(heartbeat(member.clone(), self.settings.clone()));
+        Ok(member)
+    }
+
+    async fn find(&self, first: usize) -> Result<(usize, Member), String> {
+        let endpoints = &self.settings.endpoints;
+        let mut asked: FuturesUnordered<_> = (0..endpoints.len())
+            .map(|n| {
+                let at = (first + n) % endpoints.len();
+                let delay = STAGGER.saturating_mul(u32::try_from(n).unwrap_or(u32::MAX));
+                async move {
+                    tokio::time::sleep(delay).await;
+                    let endpoint = endpoints.get(at).cloned().unwrap_or_default();
+                    (at, self.ask(endpoint).await)
+                }
+            })
+            .collect();
+        let mut refused = Vec::new();
+        while let Some((at, answer)) = asked.next().await {
+            match answer {
+                Ok(member) => return Ok((at, member)),
+                Err(words) => refused.push((at, words)),
+            }
+        }
+        refused.sort();
+        let each: Vec<String> = refused.into_iter().map(|(_, words)| words).collect();
+        Err(match each.len() {
+            0 => "no etcd endpoint is configured".to_owned(),
+            1 => each.join(""),
+            n => format!("none of {n} etcd members can be used: {}", each.join("; ")),
+        })
+    }
+
+    async fn ask(&self, endpoint: String) -> Result<Member, String> {
+        let options = options(&self.settings, &endpoint)?;
+        let mut client = Client::connect([&endpoint], Some(options))
+            .await
+            .map_err(|e| words::describe(&e, &endpoint, &self.settings))?;
+        match tokio::time::timeout(PATIENCE, client.status()).await {
+            Err(_) => return Err(format!("no answer from {endpoint}")),
+            Ok(Err(e)) => return Err(self.explain(&e, &endpoint).await),
+            Ok(Ok(status)) if status.leader() == 0 => {
+                return Err(format!(
+                    "{endpoint} has no leader: fewer than half of the etcd members can be reached from it"
+                ));
+            }
+            Ok(Ok(_)) => {}
+        }
+        Ok(Member { client, endpoint, health: Arc::new(watch::Sender::new(None)) })
+    }
+
+    async fn explain(&self, error: &etcd_client::Error, endpoint: &str) -> String {
+        if let Some(authority) = endpoint.strip_prefix("http://")
+            && tokio::time::timeout(PATIENCE, words::speaks_tls(authority.trim_end_matches('/'))).await == Ok(true)
+        {
+            return format!(
+                "{endpoint} speaks TLS: write https://{authority} in [store] etcd endpoints, and `ca` if its authority is not the system's"
+            );
+        }
+        words::describe(error, endpoint, &self.settings)
+    }
+}
+
+/// Ask every second whether the member still answers and knows a leader; ends with the member.
+async fn heartbeat(member: Member, settings: EtcdSettings) {
+    let mut client = member.client.clone();
+    let beat = async {
+        loop {
+            tokio::time::sleep(HEARTBEAT).await;
+            match tokio::time::timeout(PATIENCE, client.status()).await {
+                Err(_) => return format!("{} has stopped answering", member.endpoint),
+                Ok(Err(e)) => return words::describe(&e, &member.endpoint, &settings),
+                Ok(Ok(status)) if status.leader() == 0 => return format!("{} has lost its leader", member.endpoint),
+                Ok(Ok(_)) => {}
+            }
+        }
+    };
+    tokio::select! {
+        why = beat => member.fail(&why),
+        _ = member.failed() => {}
+    }
+}
+
+fn options(settings: &EtcdSettings, endpoint: &str) -> Result<ConnectOptions, String> {
+    let options = ConnectOptions::new()
+        .with_connect_timeout(PATIENCE)
+        .with_keep_alive(KEEP_ALIVE.0, KEEP_ALIVE.1)
+        .with_keep_alive_while_idle(true)
+        .with_require_leader(true);
+    if !endpoint.starts_with("https://") {
+        return Ok(options);
+    }
+    // Read each time a member is asked, so that rotated files count without a restart.
+    let ca = settings.ca.as_deref().unwrap_or(Path::new(tls::SYSTEM_CA));
+    tls::certificates(ca).map_err(|e| format!("{e} ([store] etcd ca)"))?;
+    let mut tls = TlsOptions::new().ca_certificate(Certificate::from_pem(read(ca)?));
+    if let (Some(cert), Some(key)) = (&settings.cert, &settings.key) {
+        tls::certificates(cert).map_err(|e| format!("{e} ([store] etcd cert)"))?;
+        tls = tls.identity(Identity::from_pem(read(cert)?, read(key)?));
+    }
+    Ok(options.with_tls(tls))
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, String> {
+    std::fs::read(path).map_err(|e| format!("cannot read {} ([store] etcd): {e}", path.display()))
+}

@@ -1,0 +1,126 @@
+//! What can go wrong with an etcd cluster, in words that say which member, whose fault, and what to do.
+
+use std::io;
+use std::path::Path;
+
+use etcd_client::Error;
+use petiole_node::config::EtcdSettings;
+use petiole_node::store::StoreError;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::io::health::connect_words;
+use crate::io::tls;
+
+/// gRPC status codes that etcd gives before it has proposed anything: the request was surely not carried out.
+/// `INVALID_ARGUMENT`, `PERMISSION_DENIED`, `RESOURCE_EXHAUSTED`, `FAILED_PRECONDITION`, `UNIMPLEMENTED`, `UNAUTHENTICATED`
+/// of grpc's `code.proto`.
+const REFUSALS: [i32; 6] = [3, 7, 8, 9, 12, 16];
+/// The interceptor of `require_leader` refuses before the request reaches the store (etcd `rpctypes.ErrGRPCNoLeader`).
+const NO_LEADER: &str = "etcdserver: no leader";
+
+/// The outcome of a transaction that has none.
+pub(super) fn txn_error(error: &Error, member: &str, settings: &EtcdSettings) -> StoreError {
+    let words = describe(error, member, settings);
+    if surely_refused(error) { StoreError::Refused(words) } else { StoreError::Unknown(words) }
+}
+
+fn surely_refused(error: &Error) -> bool {
+    match error {
+        Error::InvalidArgs(_) | Error::InvalidUri(_) | Error::InvalidMetadataValue(_) => true,
+        Error::GRpcStatus(status) => {
+            // Our own side gives these codes too, for answers that it cannot take: those have no source in etcd's words.
+            REFUSALS.contains(&(status.code() as i32)) && status.message().starts_with("etcdserver: ")
+                || status.message() == NO_LEADER
+                || chain_io(error).is_some_and(|e| e.kind() == io::ErrorKind::ConnectionRefused)
+        }
+        _ => false,
+    }
+}
+
+/// Whether the fault is the member's or the way to it, so that another member may do better.
+pub(super) fn is_members_fault(error: &Error) -> bool {
+    match error {
+        Error::GRpcStatus(status) => {
+            !(REFUSALS.contains(&(status.code() as i32)) && status.message().starts_with("etcdserver: "))
+        }
+        _ => true,
+    }
+}
+
+/// The revision asked for is gone from the history (etcd `rpctypes.ErrGRPCCompacted`).
+pub(super) fn describe(error: &Error, member: &str, settings: &EtcdSettings) -> String {
+    if let Some(tls) = source(error).and_then(tls::find) {
+        return tls_words(tls, member, settings);
+    }
+    if let Some(io) = chain_io(error) {
+        return connect_words(member, io);
+    }
+    match error {
+        Error::GRpcStatus(status) => match status.message() {
+            NO_LEADER => format!("{member} has no leader: fewer than half of the etcd members can be reached from it"),
+            message if message.starts_with("etcdserver: ") => {
+                format!("{member}: {}", message.trim_start_matches("etcdserver: "))
+            }
+            message => match deepest(error) {
+                Some(why) => format!("{member}: {why}"),
+                None => format!("{member}: {message}"),
+            },
+        },
+        other => format!("{member}: {other}"),
+    }
+}
+
+fn tls_words(error: &rustls::Error, member: &str, settings: &EtcdSettings) -> String {
+    // A server that misses our certificate says so with different alerts, by its version.
+    if matches!(error, rustls::Error::AlertReceived(_)) && settings.cert.is_none() {
+        return format!(
+            "{member} ended the TLS handshake ({error}); it seems to demand a client certificate: set `cert` and `key` in \
+             [store] etcd"
+        );
+    }
+    let ca = settings.ca.as_deref().unwrap_or(Path::new(tls::SYSTEM_CA));
+    tls::words(error, member, &format!("CA file {} ([store] etcd ca)", ca.display()))
+}
+
+fn source(error: &Error) -> Option<&(dyn std::error::Error + 'static)> {
+    match error {
+        Error::GRpcStatus(status) => std::error::Error::source(status),
+        Error::TransportError(e) => Some(e),
+        Error::IoError(e) => Some(e),
+        _ => None,
+    }
+}
+
+fn chain_io(error: &Error) -> Option<&io::Error> {
+    let mut at = source(error);
+    while let Some(e) = at {
+        if let Some(io) = e.downcast_ref::<io::Error>() {
+            return Some(io);
+        }
+        at = e.source();
+    }
+    None
+}
+
+fn deepest(error: &Error) -> Option<String> {
+    let mut at = source(error)?;
+    while let Some(deeper) = at.source() {
+        at = deeper;
+    }
+    Some(at.to_string())
+}
+
+/// Whether what answers at an `http://` endpoint speaks TLS: it then answers plain bytes with an alert, or with Go's words.
+pub(super) async fn speaks_tls(authority: &str) -> bool {
+    let ask = async {
+        let mut stream = TcpStream::connect(authority).await.ok()?;
+        stream.write_all(b"GET / HTTP/1.0\r\n\r\n").await.ok()?;
+        let mut answer = Vec::new();
+        stream.take(256).read_to_end(&mut answer).await.ok()?;
+        // Content type 21 is an alert (RFC 8446 section 5.1).
+        let alert = answer.first() == Some(&21);
+        Some(alert || String::from_utf8_lossy(&answer).contains("HTTP request to an HTTPS server"))
+    };
+    ask.await.unwrap_or(false)
+}

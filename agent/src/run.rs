@@ -1,0 +1,232 @@
+//! The agent: settings, drivers, and one loop around one node.
+
+use std::fs;
+use std::io::Read;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use petiole_node::config::Settings;
+use petiole_node::dataplane::Plan;
+use petiole_node::{Done, Effect, EffectId, Input, Node, Saved};
+use sd_notify::NotifyState;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::time::MissedTickBehavior;
+
+use crate::io::bgp::{Arrival, Connections};
+use crate::io::clock::Clock;
+use crate::io::heart::Heart;
+use crate::io::netlink::Driver;
+use crate::io::operators::Operators;
+use crate::io::state::{Found, StateFile};
+use crate::io::store::Store;
+use crate::io::{api, health, metrics};
+use crate::{log, preflight};
+
+/// Inputs that may wait for the loop; a driver that has more waits itself.
+const WAITING: usize = 1024;
+/// The loop turns at least this often.
+const TICK: Duration = Duration::from_secs(1);
+/// A loop this late was not running: stopped, starved, or its machine was.
+const STALL: Duration = Duration::from_millis(500);
+/// How long readers need to hand over what waits in the sockets.
+const CATCH_UP: Duration = Duration::from_millis(20);
+/// Chunks that are taken in before a timer may speak.
+const BACKLOG: usize = 64;
+
+/// Run until a signal ends it. Leaves routes, addresses and announcements as they are: a stop is the first half of a restart.
+///
+/// # Errors
+/// What keeps the agent from beginning, with what to do.
+pub async fn run(settings: Settings) -> Result<()> {
+    let _lock = preflight::check(&settings)?;
+    let clock = Clock::start();
+    let seed = seed()?;
+    let (inputs, receiver) = mpsc::channel(WAITING);
+    let drivers =
+        Drivers::start(&settings, u64::from_le_bytes(std::array::from_fn(|n| seed[n])), clock, inputs.clone()).await?;
+    let state = StateFile::in_folder(settings.paths.state.clone());
+    let saved = match state.read() {
+        Found::Nothing => None,
+        Found::Saved(saved) => Some(*saved),
+        Found::Unusable(words) => {
+            tracing::warn!("{words}");
+            None
+        }
+    };
+    let mut node = Node::new(settings, seed, clock.now());
+    node.handle(Input::Started { boot_id: boot_id(), saved }, clock.now());
+    turn(node, clock, drivers, receiver).await
+}
+
+/// The loop. Both clocks are read once a turn; effects are carried out in order before the next input.
+async fn turn(mut node: Node, clock: Clock, mut drivers: Drivers, mut inputs: mpsc::Receiver<Input>) -> Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("cannot watch for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot watch for SIGINT")?;
+    let mut reload = signal(SignalKind::hangup()).context("cannot watch for SIGHUP")?;
+    let watchdog = sd_notify::watchdog_enabled();
+    let mut tick = tokio::time::interval(watchdog.map_or(TICK, |w| TICK.min(w / 2)).max(Duration::from_millis(1)));
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    drivers.dispatch(&mut node);
+    // Says that the loop runs, and nothing about store or peers: a cold boot would wait for itself otherwise.
+    notify(&[NotifyState::Ready]);
+    loop {
+        let due = node.poll_timeout().map(|(at, _)| at);
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = reload.recv() => tracing::warn!("SIGHUP: reloading is not built yet; restart the agent instead, which costs no packet"),
+            at = tick.tick() => {
+                drivers.heart.late(at.elapsed());
+                if watchdog.is_some() {
+                    notify(&[NotifyState::Watchdog]);
+                }
+            }
+            Some(input) = inputs.recv() => node.handle(input, clock.now()),
+            Some(arrival) = drivers.arrivals.recv() => drivers.admit(&mut node, arrival, &clock),
+            () = tokio::time::sleep_until(clock.instant(due.unwrap_or(Duration::MAX))), if due.is_some() => {}
+        }
+        drivers.dispatch(&mut node);
+        let now = clock.now();
+        drivers.heart.beat(now.mono);
+        let Some((due, _)) = node.poll_timeout().filter(|&(at, _)| at <= now.mono) else { continue };
+        // A timer that says "nothing was heard" must not speak before what lies in the sockets was read.
+        if now.mono.saturating_sub(due) > STALL {
+            tracing::warn!("the agent was not running for {} ms", (now.mono.saturating_sub(due)).as_millis());
+            tokio::time::sleep(CATCH_UP).await;
+        }
+        for _ in 0..BACKLOG {
+            let Ok(arrival) = drivers.arrivals.try_recv() else { break };
+            drivers.admit(&mut node, arrival, &clock);
+        }
+        node.handle_timeout(clock.now());
+        drivers.dispatch(&mut node);
+    }
+    notify(&[NotifyState::Stopping]);
+    tracing::info!("stopping; routes and addresses stay as they are");
+    Ok(())
+}
+
+/// Everything that the loop hands work to.
+struct Drivers {
+    connections: Connections,
+    arrivals: mpsc::Receiver<Arrival>,
+    store: Store,
+    // Neither has a bound: the node waits for the outcome of what it ordered, and the loop must never wait for a driver.
+    kernel: mpsc::UnboundedSender<KernelOrder>,
+    saver: mpsc::UnboundedSender<(EffectId, Saved)>,
+    operators: Operators,
+    heart: Arc<Heart>,
+    inputs: mpsc::Sender<Input>,
+}
+
+enum KernelOrder {
+    Dump,
+    Apply(Plan),
+}
+
+impl Drivers {
+    async fn start(settings: &Settings, spread: u64, clock: Clock, inputs: mpsc::Sender<Input>) -> Result<Self> {
+        let socket = settings.paths.api_socket();
+        let listener = api::bind(&socket).with_context(|| {
+            format!("cannot make the API socket {}; make its directory writable, or set [paths] run", socket.display())
+        })?;
+        let store = Store::start(&settings.store, spread, inputs.clone()).map_err(anyhow::Error::msg)?;
+        let kernel = kernel(inputs.clone())
+            .await
+            .context("cannot open a netlink socket; is this a Linux kernel with CONFIG_NETLINK?")?;
+        let (connections, arrivals) = Connections::start(settings.bgp.as_ref().map(|b| b.listen), inputs.clone());
+        let operators = Operators::new(inputs.clone());
+        let heart = Arc::new(Heart::new(clock));
+        tokio::spawn(api::serve(listener, operators.clone()));
+        tokio::spawn(metrics::serve(settings.metrics_listen, operators.clone(), Arc::clone(&heart), inputs.clone()));
+        let saver = saver(StateFile::in_folder(settings.paths.state.clone()), inputs.clone());
+        Ok(Self { connections, arrivals, store, kernel, saver, operators, heart, inputs })
+    }
+
+    fn admit(&mut self, node: &mut Node, arrival: Arrival, clock: &Clock) {
+        let event = self.connections.admit(arrival);
+        node.handle(Input::Bgp(event), clock.now());
+        self.dispatch(node);
+    }
+
+    /// Carry out everything the node wants. Nothing here waits.
+    fn dispatch(&mut self, node: &mut Node) {
+        while let Some(effect) = node.poll_effect() {
+            match effect {
+                Effect::Store(action) => self.store.watch(action),
+                Effect::Txn { id, txn } => self.store.txn(id, txn),
+                Effect::Bgp(action) => self.connections.act(action),
+                Effect::Apply(plan) => drop(self.kernel.send(KernelOrder::Apply(plan))),
+                Effect::Dump => drop(self.kernel.send(KernelOrder::Dump)),
+                Effect::Probe { gate, check, timeout } => {
+                    let inputs = self.inputs.clone();
+                    tokio::spawn(async move {
+                        let result = health::probe(&check, timeout).await;
+                        let _ = inputs.send(Input::Probed { gate, result }).await;
+                    });
+                }
+                Effect::Save { id, saved } => drop(self.saver.send((id, saved))),
+                Effect::Reply { id, answer } => self.operators.reply(id, answer),
+                Effect::Log(event) => log::say(&event),
+            }
+        }
+    }
+}
+
+async fn kernel(inputs: mpsc::Sender<Input>) -> std::io::Result<mpsc::UnboundedSender<KernelOrder>> {
+    let (driver, mut events) = Driver::open().await?;
+    let (orders, mut ordered) = mpsc::unbounded_channel();
+    let told = inputs.clone();
+    tokio::spawn(async move {
+        while let Some(events) = events.recv().await {
+            if told.send(Input::Kernel(events)).await.is_err() {
+                return;
+            }
+        }
+    });
+    tokio::spawn(async move {
+        while let Some(order) = ordered.recv().await {
+            match order {
+                KernelOrder::Dump => driver.dump(),
+                KernelOrder::Apply(plan) => {
+                    let (id, results) = driver.apply(plan).await;
+                    let _ = inputs.send(Input::Applied { id, results }).await;
+                }
+            }
+        }
+    });
+    Ok(orders)
+}
+
+fn saver(state: StateFile, inputs: mpsc::Sender<Input>) -> mpsc::UnboundedSender<(EffectId, Saved)> {
+    let (orders, mut ordered) = mpsc::unbounded_channel::<(EffectId, Saved)>();
+    tokio::spawn(async move {
+        while let Some((id, saved)) = ordered.recv().await {
+            let state = state.clone();
+            let written = tokio::task::spawn_blocking(move || state.write(&saved)).await;
+            let result = written.unwrap_or_else(|e| Err(format!("the writer failed: {e}")));
+            let _ = inputs.send(Input::Done { id, result: Done::Saved(result) }).await;
+        }
+    });
+    orders
+}
+
+fn notify(state: &[NotifyState<'_>]) {
+    // Without a service manager there is nobody to tell, which is no error.
+    if let Err(e) = sd_notify::notify(state) {
+        tracing::warn!("cannot tell the service manager: {e}");
+    }
+}
+
+fn seed() -> Result<[u8; 32]> {
+    let mut seed = [0; 32];
+    fs::File::open("/dev/urandom").and_then(|mut f| f.read_exact(&mut seed)).context("cannot read /dev/urandom")?;
+    Ok(seed)
+}
+
+fn boot_id() -> String {
+    // Without one, saved blocks never count, which is the safe side.
+    fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|id| id.trim().to_owned()).unwrap_or_default()
+}
