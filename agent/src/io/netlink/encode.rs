@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use netlink_packet_core::{
     NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
 };
-use netlink_packet_route::address::{AddressAttribute, AddressMessage, AddressScope, CacheInfo};
+use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage, AddressScope, CacheInfo};
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteNextHop, RouteScope, RouteType, RouteVia,
 };
@@ -56,6 +56,10 @@ fn address_message(address: &Address) -> AddressMessage {
     message.attributes.push(AddressAttribute::Local(address.addr));
     message.attributes.push(AddressAttribute::Address(address.addr));
     message.attributes.push(AddressAttribute::Protocol(address.protocol.into()));
+    if address.addr.is_ipv6() {
+        // Usable as a source at once: without it, the address is tentative for a moment even on `lo`.
+        message.attributes.push(AddressAttribute::Flags(AddressFlags::Nodad));
+    }
     if address.deprecated {
         let mut lifetime = CacheInfo::default();
         lifetime.ifa_preferred = 0;
