@@ -6,90 +6,231 @@
 //!
 //! After every `handle_*` drain `poll_txn` and `poll_reply`, read [`Ipam::blocks`] again, and ask [`Ipam::poll_timeout`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::IpAddr;
 use std::time::Duration;
 
-use petiole_prefix::Prefix;
-use petiole_store::{Fact, Revision, StoreError, Txn, TxnOutcome, UnixNanos};
+use petiole_prefix::{Family, Prefix};
+use petiole_store::key::{IPAM_PREFIX, Key, POOLS_PREFIX, RESERVATIONS_PREFIX};
+use petiole_store::{Fact, KeyValue, Op, OpResult, Revision, StoreError, Txn, TxnOutcome, UnixNanos};
+use rand_chacha::ChaCha8Rng;
+use rand_core::{Rng, SeedableRng};
 
+mod block;
+mod claim;
+mod plan;
+mod pools;
 pub mod problem;
+mod report;
+mod requests;
+mod slot;
 pub mod types;
+mod view;
 
-pub use problem::Problem;
+use pools::Pools;
+pub use problem::{Exhausted, Problem};
+use requests::{Ask, Pending};
+use slot::{Slot, SlotState};
 pub use types::{
     AssignError, AssignRequest, BlockView, IpamSettings, IpamTimer, OwnedBlock, PoolSpec, PoolView, ReleaseTarget,
     Reply, RequestId, TxnId,
 };
+use view::View;
 
 /// The prefixes of the store whose facts an [`Ipam`] needs.
-pub const WATCHED_PREFIXES: [&str; 3] = [
-    "/calico/ipam/v2/",
-    "/calico/resources/v3/projectcalico.org/ippools/",
-    "/calico/resources/v3/projectcalico.org/ipreservations/",
-];
+pub const WATCHED_PREFIXES: [&str; 3] = [IPAM_PREFIX, POOLS_PREFIX, RESERVATIONS_PREFIX];
+
+/// How long a request may wait for the store or for a block.
+const REQUEST_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long the watch has to tell of a pool that was created, before it is tried again.
+const POOL_TOLD_WITHIN: Duration = Duration::from_secs(5);
 
 /// The allocator of one node; see the [crate](self).
 #[derive(Debug)]
 pub struct Ipam {
     settings: IpamSettings,
+    rng: ChaCha8Rng,
+    now: Duration,
+    wall: UnixNanos,
+    view: View,
+    pools: Pools,
     owned: BTreeMap<Prefix, OwnedBlock>,
+    slots: BTreeMap<Slot, SlotState>,
+    flights: BTreeMap<TxnId, Flight>,
+    next_txn: u64,
+    outbox: VecDeque<(TxnId, Txn)>,
+    queue: VecDeque<Pending>,
+    /// What was read for the requests in the queue.
+    read: BTreeMap<String, Option<KeyValue>>,
+    replies: VecDeque<(RequestId, Reply)>,
+    /// Families of which a request waits for an address.
+    demand: BTreeSet<Family>,
+    /// Families of which a block is wanted and none is free.
+    exhausted: BTreeSet<Family>,
+    /// Something changed since the last plan.
+    dirty: bool,
+}
+
+/// A transaction that is under way.
+#[derive(Debug)]
+struct Flight {
+    slot: Slot,
+    txn: Txn,
+    /// Reads back what an earlier one did.
+    is_read_back: bool,
+    /// The requests that it fulfils, each with its answer.
+    requests: Vec<(Pending, Vec<IpAddr>)>,
 }
 
 impl Ipam {
     /// An allocator that knows nothing yet; the seed is for jitter and for the identifiers of what it creates.
     #[must_use]
     pub fn new(settings: IpamSettings, seed: [u8; 32], now: Duration) -> Self {
-        let _ = (seed, now);
-        Self { settings, owned: BTreeMap::new() }
+        Self {
+            rng: ChaCha8Rng::from_seed(seed),
+            now,
+            wall: 0,
+            view: View::new(settings.node.clone()),
+            pools: Pools::of(&BTreeMap::new(), &settings),
+            settings,
+            owned: BTreeMap::new(),
+            slots: BTreeMap::new(),
+            flights: BTreeMap::new(),
+            next_txn: 0,
+            outbox: VecDeque::new(),
+            queue: VecDeque::new(),
+            read: BTreeMap::new(),
+            replies: VecDeque::new(),
+            demand: BTreeSet::new(),
+            exhausted: BTreeSet::new(),
+            dirty: false,
+        }
     }
 
     /// Goes on with the blocks that this node owned when it last saw the store, with the revision of each, until the store
     /// is in sync. Only for the same boot of the same node.
     pub fn restore(&mut self, saved: &BTreeMap<Prefix, Revision>) {
-        let _ = saved;
+        for (cidr, mod_revision) in saved {
+            self.owned.entry(*cidr).or_insert(OwnedBlock {
+                cidr: *cidr,
+                mod_revision: *mod_revision,
+                used: 0,
+                free: 0,
+                confirmed: false,
+            });
+        }
     }
 
     /// Takes in a fact about one of [`WATCHED_PREFIXES`]; facts about other keys are ignored.
     pub fn handle_fact(&mut self, fact: &Fact, now: Duration, wall: UnixNanos) {
-        let _ = (fact, now, wall);
+        self.turn(now, wall);
+        self.view.fact(fact);
+        match fact {
+            Fact::Put(KeyValue { key, .. }) | Fact::Deleted { key, .. } => {
+                if key.starts_with(POOLS_PREFIX) {
+                    self.pools = Pools::of(&self.view.pools, &self.settings);
+                }
+                if matters_for_ownership(key) {
+                    self.update_owned();
+                }
+            }
+            Fact::InSync { .. } | Fact::Lost { .. } | Fact::Reset { .. } => self.update_owned(),
+        }
     }
 
     /// Takes in the outcome of a transaction.
     pub fn handle_done(&mut self, id: TxnId, result: Result<TxnOutcome, StoreError>, now: Duration, wall: UnixNanos) {
-        let _ = (id, result, now, wall);
+        self.turn(now, wall);
+        let Some(flight) = self.flights.remove(&id) else { return };
+        let part = self.part();
+        let state = self.slots.entry(flight.slot).or_default();
+        state.busy = false;
+        match result {
+            Err(StoreError::Refused(error)) => {
+                state.error = Some(error);
+                state.back_off(now, part);
+                self.requeue(flight.requests, false);
+            }
+            Err(StoreError::Unknown(error)) => {
+                state.error = Some(error);
+                state.back_off(now, part);
+                if !flight.is_read_back {
+                    state.doubt = flight.txn.then.iter().map(|op| op.key().to_owned()).collect();
+                }
+                self.requeue(flight.requests, true);
+            }
+            Ok(outcome) => {
+                if outcome.succeeded {
+                    state.succeeded();
+                } else {
+                    state.last_failed = Some(flight.txn.clone());
+                }
+                if flight.is_read_back {
+                    state.doubt.clear();
+                }
+                if matches!(flight.slot, Slot::Pool(_)) {
+                    // Created, or another node was first: the watch tells what the pool is now.
+                    state.not_before = now + POOL_TOLD_WITHIN;
+                }
+                self.learn(&flight.txn, &outcome);
+                if outcome.succeeded {
+                    if flight.slot == Slot::Requests && !flight.requests.is_empty() {
+                        self.read.clear();
+                    }
+                    self.replies.extend(flight.requests.into_iter().map(|(pending, reply)| (pending.id, Ok(reply))));
+                } else {
+                    self.requeue(flight.requests, false);
+                }
+            }
+        }
     }
 
     /// Asks for addresses; the answer comes from [`poll_reply`](Self::poll_reply).
     pub fn handle_assign(&mut self, id: RequestId, request: AssignRequest, now: Duration, wall: UnixNanos) {
-        let _ = (id, request, now, wall);
+        self.ask(id, Ask::Assign(request), now, wall);
     }
 
     /// Gives addresses back; the answer, the addresses that were held, comes from [`poll_reply`](Self::poll_reply).
     /// What is not held is no error: the answer is then empty.
     pub fn handle_release(&mut self, id: RequestId, target: ReleaseTarget, now: Duration, wall: UnixNanos) {
-        let _ = (id, target, now, wall);
+        self.ask(id, Ask::Release(target), now, wall);
     }
 
     /// Acts on timers that are due.
     pub fn handle_timeout(&mut self, now: Duration, wall: UnixNanos) {
-        let _ = (now, wall);
+        self.turn(now, wall);
+        let (late, waiting) = std::mem::take(&mut self.queue).into_iter().partition(|p| p.deadline <= now);
+        self.queue = waiting;
+        let late: VecDeque<Pending> = late;
+        for pending in late {
+            let away = || AssignError::StoreAway("no answer within 10 s".to_owned());
+            self.replies.push_back((pending.id, Err(pending.waits_for.unwrap_or_else(away))));
+        }
     }
 
     /// The next transaction to carry out. Several may be under way at once; each must be answered by
     /// [`handle_done`](Self::handle_done).
     pub fn poll_txn(&mut self) -> Option<(TxnId, Txn)> {
-        None
+        // Planned here and not in the handlers, so that facts and outcomes of one moment are seen together.
+        if std::mem::take(&mut self.dirty) {
+            self.plan();
+        }
+        self.outbox.pop_front()
     }
 
     /// The next answered request.
     pub fn poll_reply(&mut self) -> Option<(RequestId, Reply)> {
-        None
+        self.replies.pop_front()
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) is wanted next.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<(Duration, IpamTimer)> {
-        None
+        let retries = self.slots.values().filter(|s| !s.busy && s.not_before > self.now);
+        let retries = retries.map(|s| (s.not_before, IpamTimer::Retry));
+        let deadlines = self.queue.iter().map(|p| (p.deadline, IpamTimer::RequestPatience));
+        retries.chain(deadlines).min()
     }
 
     /// The blocks that this node may announce: those whose value names it and whose affinity is confirmed, and, until the
@@ -99,22 +240,80 @@ impl Ipam {
         &self.owned
     }
 
-    /// Every block in the store, in order.
-    #[must_use]
-    pub fn all_blocks(&self) -> Vec<BlockView> {
-        Vec::new()
+    fn turn(&mut self, now: Duration, wall: UnixNanos) {
+        self.now = now;
+        self.wall = wall;
+        self.dirty = true;
     }
 
-    /// Every pool in the store, in order of its range.
-    #[must_use]
-    pub fn pools(&self) -> Vec<PoolView> {
-        Vec::new()
+    fn ask(&mut self, id: RequestId, ask: Ask, now: Duration, wall: UnixNanos) {
+        self.turn(now, wall);
+        let deadline = now + REQUEST_PATIENCE;
+        self.queue.push_back(Pending { id, ask, deadline, attempted: Vec::new(), waits_for: None });
     }
 
-    /// What stands in the way at the moment, for `status`; empty when all is well.
-    #[must_use]
-    pub fn problems(&self) -> Vec<Problem> {
-        let _ = &self.settings;
-        Vec::new()
+    /// Puts requests back to where they came from.
+    fn requeue(&mut self, requests: Vec<(Pending, Vec<IpAddr>)>, in_doubt: bool) {
+        for (mut pending, reply) in requests.into_iter().rev() {
+            if in_doubt && matches!(pending.ask, Ask::Release(_)) {
+                pending.attempted = reply;
+            }
+            self.queue.push_front(pending);
+        }
+    }
+
+    /// What a transaction wrote or found is known at once; the watch may tell it later.
+    fn learn(&mut self, txn: &Txn, outcome: &TxnOutcome) {
+        let at = outcome.revision;
+        let ops = if outcome.succeeded { &txn.then } else { &txn.otherwise };
+        for (op, result) in ops.iter().zip(&outcome.results) {
+            match (op, result) {
+                (Op::Put { key, value }, OpResult::Put) => {
+                    let (key, value) = (key.clone(), value.clone());
+                    let kv = KeyValue { key, value, create_revision: at, mod_revision: at };
+                    self.view.learn(&kv.key, Some(&kv), at);
+                }
+                (Op::Delete(key), OpResult::Deleted(_)) => self.view.learn(key, None, at),
+                (Op::Get(key), OpResult::Got(found)) => {
+                    self.view.learn(key, found.as_ref(), at);
+                    self.read.insert(key.clone(), found.clone());
+                }
+                // The driver mixed up its answers; the watch will tell.
+                _ => {}
+            }
+        }
+        self.update_owned();
+    }
+
+    /// Recomputes which blocks may be announced.
+    fn update_owned(&mut self) {
+        let before = std::mem::take(&mut self.owned);
+        for (cidr, entry) in self.view.mine() {
+            let confirmed = self.view.my_affinity(cidr).is_some_and(|a| plan::is_confirmed(&a.value));
+            let was_owned = before.get(&cidr).is_some_and(|o| o.confirmed);
+            // A block that names this node cannot become another's before its value changes. So an affinity that is being
+            // taken away does not end an announcement: the repair, or the block's next value, decides.
+            if confirmed || (was_owned && self.settings.want_block) {
+                let (mod_revision, used, free) = (entry.mod_revision, entry.used, entry.free);
+                self.owned.insert(cidr, OwnedBlock { cidr, mod_revision, used, free, confirmed: true });
+            }
+        }
+        for (cidr, block) in before {
+            let is_unread = self.view.blocks.get(&cidr).is_some_and(|b| !b.readable && b.owner.is_none());
+            if !block.confirmed && (!self.view.was_in_sync || is_unread) {
+                self.owned.entry(cidr).or_insert(block);
+            }
+        }
+    }
+
+    fn part(&mut self) -> f64 {
+        f64::from(self.rng.next_u32()) / f64::from(u32::MAX)
     }
 }
+
+fn matters_for_ownership(key: &str) -> bool {
+    matches!(Key::parse(key), Ok(Key::Block(_) | Key::Affinity { .. }))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,91 @@
+//! Changes to a block's value, as Calico makes them: pure functions, nothing is talked to.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use petiole_prefix::Prefix;
+use petiole_store::UnixNanos;
+use petiole_store::key::Owner;
+use petiole_store::time::parse_rfc3339;
+use petiole_store::value::{Attribute, Block};
+
+/// Takes the address that has been free for longest and is not reserved; `None` when there is none.
+pub(crate) fn assign(block: &mut Block, attribute: Attribute, reserved: &[Prefix]) -> Option<u16> {
+    let is_free = |ordinal: &u16| block.address(*ordinal).is_some_and(|a| !reserved.iter().any(|r| r.contains_addr(a)));
+    let at = block.unallocated.iter().position(is_free)?;
+    let ordinal = block.unallocated.remove(at);
+    point_to(block, ordinal, attribute);
+    block.sequence_number_for_allocation.insert(ordinal, block.sequence_number);
+    block.sequence_number = block.sequence_number.wrapping_add(1);
+    Some(ordinal)
+}
+
+/// Lets an address go: it cools down as a tombstone until [`collect`] frees it.
+pub(crate) fn release(block: &mut Block, ordinal: u16, wall: UnixNanos) {
+    point_to(block, ordinal, Attribute::tombstone(wall));
+    block.sequence_number = block.sequence_number.wrapping_add(1);
+    compact(block);
+}
+
+/// Frees the addresses that have cooled down. A tombstone whose date cannot be read has.
+pub(crate) fn collect(block: &mut Block, cooldown: Duration, wall: UnixNanos) {
+    let cooldown = u64::try_from(cooldown.as_nanos()).unwrap_or(u64::MAX);
+    let has_cooled = |attribute: &Attribute| {
+        let Some(text) = attribute.released_at.get() else { return false };
+        parse_rfc3339(text).is_none_or(|released| released.saturating_add(cooldown) <= wall)
+    };
+    let ordinals = (0u16..).take(block.allocations.len());
+    let cooled: Vec<u16> = ordinals.filter(|o| block.attribute(*o).is_some_and(has_cooled)).collect();
+    if cooled.is_empty() {
+        return;
+    }
+    for ordinal in cooled {
+        if let Some(allocation) = block.allocations.get_mut(usize::from(ordinal)) {
+            *allocation = None;
+        }
+        block.sequence_number_for_allocation.remove(&ordinal);
+        block.unallocated.push(ordinal);
+    }
+    compact(block);
+}
+
+/// Makes it the block of this owner.
+pub(crate) fn take_over(block: &mut Block, owner: Owner, claimed: String) {
+    block.affinity = Some(owner);
+    block.affinity_claim_time = Some(claimed);
+    block.sequence_number = block.sequence_number.wrapping_add(1);
+}
+
+/// Allocations share attributes that are equal.
+fn point_to(block: &mut Block, ordinal: u16, attribute: Attribute) {
+    let attributes = block.attributes.get_or_insert_default();
+    let index = attributes.iter().position(|a| *a == attribute).unwrap_or_else(|| {
+        attributes.push(attribute);
+        attributes.len() - 1
+    });
+    if let (Some(allocation), Ok(index)) = (block.allocations.get_mut(usize::from(ordinal)), u16::try_from(index)) {
+        *allocation = Some(index);
+    }
+}
+
+/// Drops attributes that no allocation points to any more.
+fn compact(block: &mut Block) {
+    let Some(attributes) = block.attributes.take() else { return };
+    let mut moved = BTreeMap::new();
+    let mut kept = Vec::new();
+    for (index, attribute) in (0u16..).zip(attributes) {
+        if block.allocations.contains(&Some(index)) {
+            moved.insert(index, u16::try_from(kept.len()).unwrap_or(u16::MAX));
+            kept.push(attribute);
+        }
+    }
+    for index in block.allocations.iter_mut().flatten() {
+        if let Some(now) = moved.get(index) {
+            *index = *now;
+        }
+    }
+    block.attributes = Some(kept);
+}
+
+#[cfg(test)]
+mod tests;

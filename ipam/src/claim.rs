@@ -1,0 +1,93 @@
+//! Which block to claim next.
+
+use petiole_prefix::{Family, Prefix};
+use petiole_store::key::Owner;
+
+use crate::pools::{Pools, Usable};
+use crate::view::View;
+
+/// How many further candidates a claim that loses looks at, so that the next one is not blind.
+pub(crate) const LOOK_AHEAD: usize = 8;
+
+/// A block that may be claimed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Candidate {
+    /// No such block is in the store.
+    New(Prefix),
+    /// It is in the store, without an owner and without anybody who holds an address.
+    Ownerless(Prefix),
+}
+
+impl Candidate {
+    pub(crate) const fn cidr(&self) -> Prefix {
+        match self {
+            Self::New(cidr) | Self::Ownerless(cidr) => *cidr,
+        }
+    }
+}
+
+/// The best block to claim, and those that would be next; empty when the pools are exhausted.
+///
+/// In this order: a block to which this node already has an affinity (an unfinished claim); free blocks from the node's own
+/// starting point on, those that no other node is just claiming first; a block that lost its owner and is not in use.
+pub(crate) fn candidates(view: &View, pools: &Pools, family: Family, node: &str) -> Vec<Candidate> {
+    let lengths = view.lengths();
+    let mut found: Vec<Prefix> = Vec::new();
+    let unfinished = view.my_affinities().map(|(cidr, _)| cidr).find(|cidr| {
+        let pool = pools.containing(*cidr).filter(|p| p.block_size == cidr.len());
+        cidr.family() == family && pool.is_some() && !view.is_taken(*cidr, &lengths)
+    });
+    found.extend(unfinished);
+    let mut second_choice = None;
+    for pool in pools.of_family(family) {
+        for cidr in free_blocks(view, pool, node, &lengths) {
+            if found.len() > LOOK_AHEAD {
+                break;
+            }
+            if is_claimed_by_another(view, cidr, node) {
+                second_choice = second_choice.or(Some(cidr));
+            } else if !found.contains(&cidr) {
+                found.push(cidr);
+            }
+        }
+    }
+    let mut all: Vec<Candidate> = found.into_iter().map(Candidate::New).collect();
+    if all.is_empty() {
+        all.extend(second_choice.map(Candidate::New));
+    }
+    if all.is_empty() {
+        let unused = |(cidr, block): (&Prefix, &crate::view::BlockEntry)| {
+            let pool = pools.containing(*cidr).filter(|p| p.block_size == cidr.len());
+            let ours = cidr.family() == family && pool.is_some() && block.owner.is_none();
+            let unused = block.full.as_ref().is_some_and(|b| b.live().next().is_none());
+            (ours && unused).then_some(Candidate::Ownerless(*cidr))
+        };
+        all.extend(view.blocks.iter().find_map(unused));
+    }
+    all
+}
+
+/// The free blocks of a pool, from the node's starting point on, each once.
+fn free_blocks<'a>(view: &'a View, pool: &Usable, node: &str, lengths: &'a [u8]) -> impl Iterator<Item = Prefix> + 'a {
+    let (cidr, size, count) = (pool.cidr, pool.block_size, pool.count());
+    let start = u128::from(starting_point(node)).checked_rem(count).unwrap_or(0);
+    let indices = (start..count).chain(0..start);
+    indices.filter_map(move |i| cidr.subnet(size, i)).filter(|c| !view.is_taken(*c, lengths))
+}
+
+fn is_claimed_by_another(view: &View, cidr: Prefix, node: &str) -> bool {
+    view.affinities_to(cidr).any(|(owner, _)| !matches!(owner, Owner::Host(name) if name == node))
+}
+
+/// Where a node begins to look: FNV-1 of its name, as Calico seeds its search, and then mixed, because names of a fleet differ
+/// in their last letters only, which FNV-1 leaves in the low bits.
+pub(crate) fn starting_point(node: &str) -> u32 {
+    let mut hash = node.bytes().fold(0x811c_9dc5_u32, |h, b| h.wrapping_mul(0x0100_0193) ^ u32::from(b));
+    // The finalizer of MurmurHash3.
+    hash = (hash ^ (hash >> 16)).wrapping_mul(0x85eb_ca6b);
+    hash = (hash ^ (hash >> 13)).wrapping_mul(0xc2b2_ae35);
+    hash ^ (hash >> 16)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,290 @@
+//! What to do next, from what is known.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use petiole_prefix::{Family, Prefix};
+use petiole_store::Txn;
+use petiole_store::key::{Key, Owner};
+use petiole_store::time::rfc3339;
+use petiole_store::value::{Affinity, AffinityState, Block, Pool, Value};
+use rand_core::Rng;
+
+use crate::claim::{Candidate, candidates};
+use crate::requests::{Batch, Planned};
+use crate::slot::Slot;
+use crate::{AssignError, Flight, Ipam, TxnId, block, pools};
+
+/// How many requests one transaction carries: each touches one handle, and etcd allows 128 operations.
+const MAX_BATCH: usize = 64;
+
+pub(crate) fn is_confirmed(affinity: &Affinity) -> bool {
+    affinity.state == AffinityState::Confirmed
+}
+
+impl Ipam {
+    pub(crate) fn plan(&mut self) {
+        if !self.view.in_sync {
+            return;
+        }
+        self.read_back();
+        self.create_pools();
+        if self.settings.want_block {
+            self.plan_claims();
+            self.plan_repairs();
+        }
+        self.plan_requests();
+    }
+
+    /// Reads what a transaction with an unknown outcome was to write, before anything is decided about it.
+    fn read_back(&mut self) {
+        let in_doubt = self.slots.iter().filter(|(_, s)| !s.doubt.is_empty() && s.is_ready(self.now));
+        let in_doubt: Vec<(Slot, Vec<String>)> = in_doubt.map(|(slot, s)| (*slot, s.doubt.clone())).collect();
+        for (slot, keys) in in_doubt {
+            let txn = keys.iter().fold(Txn::new(), |txn, key| txn.get(key));
+            self.send(Flight { slot, txn, is_read_back: true, requests: Vec::new() });
+        }
+    }
+
+    fn create_pools(&mut self) {
+        for spec in self.pools.missing.clone() {
+            let slot = Slot::Pool(spec.cidr);
+            if !self.is_ready(slot) {
+                continue;
+            }
+            let name = pools::name_for(spec.cidr);
+            // A resource of that name with another range is somebody's decision; the overlap check speaks up if it matters.
+            let pool = Pool::new(&name, spec.cidr, spec.block_size, self.uuid(), rfc3339(self.wall));
+            let key = Key::Pool(name);
+            self.submit(slot, Txn::new().absent(&key).put(&key, pool.encode()));
+        }
+    }
+
+    /// How many blocks of usable pools this node has.
+    pub(crate) fn held(&self, family: Family) -> usize {
+        self.view.mine().filter(|(c, _)| c.family() == family && self.pools.containing(*c).is_some()).count()
+    }
+
+    /// Why this node may not claim a block that it wants.
+    pub(crate) fn forbidden(&self) -> Option<String> {
+        let config = &self.view.config;
+        if !config.auto_allocate_blocks {
+            return Some("autoAllocateBlocks is false in /calico/ipam/v2/config".to_owned());
+        }
+        let held = self.view.mine().count() as u64;
+        (held >= config.max_blocks()).then(|| {
+            format!(
+                "this node has {held} blocks, and maxBlocksPerHost in /calico/ipam/v2/config allows {}",
+                config.max_blocks()
+            )
+        })
+    }
+
+    fn plan_claims(&mut self) {
+        for family in Family::BOTH {
+            let is_wanted = self.held(family) == 0 || self.demand.contains(&family);
+            if !is_wanted || self.pools.of_family(family).next().is_none() || self.forbidden().is_some() {
+                self.exhausted.remove(&family);
+                continue;
+            }
+            let slot = Slot::Claim(family);
+            if !self.is_ready(slot) {
+                continue;
+            }
+            let candidates = candidates(&self.view, &self.pools, family, &self.settings.node);
+            let Some(txn) = self.claim(&candidates) else {
+                self.exhausted.insert(family);
+                continue;
+            };
+            self.exhausted.remove(&family);
+            self.submit(slot, txn);
+        }
+    }
+
+    /// The transaction that claims the first candidate, and learns about the next ones if that fails.
+    fn claim(&self, candidates: &[Candidate]) -> Option<Txn> {
+        let (first, next) = candidates.split_first()?;
+        let owner = Owner::Host(self.settings.node.clone());
+        let cidr = first.cidr();
+        let key = Key::Block(cidr);
+        let (txn, value) = match first {
+            Candidate::New(_) => (Txn::new().absent(&key), Block::new(cidr, owner, self.wall)?),
+            Candidate::Ownerless(_) => {
+                let entry = self.view.blocks.get(&cidr)?;
+                let mut value = entry.full.clone()?;
+                block::take_over(&mut value, owner, rfc3339(self.wall));
+                (Txn::new().unchanged(&key, entry.mod_revision), value)
+            }
+        };
+        let txn = self.with_affinity(txn, cidr).put(&key, value.encode());
+        let txn = self.confirm_affinity(txn.otherwise_get(&key), cidr);
+        Some(next.iter().fold(txn, |txn, c| txn.otherwise_get(Key::Block(c.cidr()))))
+    }
+
+    /// Only if this node's affinity is as it is known.
+    fn with_affinity(&self, txn: Txn, cidr: Prefix) -> Txn {
+        let key = Key::host_affinity(&self.settings.node, cidr);
+        match self.view.my_affinity(cidr) {
+            Some(at) => txn.unchanged(&key, at.mod_revision),
+            None => txn.absent(&key),
+        }
+    }
+
+    fn confirm_affinity(&self, txn: Txn, cidr: Prefix) -> Txn {
+        let key = Key::host_affinity(&self.settings.node, cidr);
+        let mut affinity = self.view.my_affinity(cidr).map_or_else(Affinity::confirmed, |at| at.value.clone());
+        affinity.state = AffinityState::Confirmed;
+        txn.put(&key, affinity.encode()).otherwise_get(&key)
+    }
+
+    /// Makes blocks and affinities of this node agree; the block's value is the truth.
+    fn plan_repairs(&mut self) {
+        let mut repairs: BTreeMap<Prefix, Txn> = BTreeMap::new();
+        for (cidr, entry) in self.view.mine() {
+            let Some(value) = &entry.full else { continue };
+            if self.view.my_affinity(cidr).is_some_and(|a| is_confirmed(&a.value)) {
+                continue;
+            }
+            // The block is written again, unchanged, so that whoever is giving it back sees that it is not his to give.
+            let key = Key::Block(cidr);
+            let txn = self.with_affinity(Txn::new().unchanged(&key, entry.mod_revision), cidr);
+            let txn = self.confirm_affinity(txn.put(&key, value.encode()).otherwise_get(&key), cidr);
+            repairs.insert(cidr, txn);
+        }
+        for (cidr, at) in self.view.my_affinities() {
+            let key = Key::Block(cidr);
+            let txn = match self.view.blocks.get(&cidr) {
+                Some(entry) if !entry.readable || self.view.is_mine(cidr) => continue,
+                Some(entry) => Txn::new().unchanged(&key, entry.mod_revision),
+                // A claim may be about to complete it.
+                None if self.held(cidr.family()) == 0 && self.pools.containing(cidr).is_some() => continue,
+                None => Txn::new().absent(&key),
+            };
+            let affinity = Key::host_affinity(&self.settings.node, cidr);
+            let txn = txn.unchanged(&affinity, at.mod_revision).delete(&affinity);
+            repairs.insert(cidr, txn.otherwise_get(&key).otherwise_get(&affinity));
+        }
+        for (cidr, txn) in repairs {
+            let key = Key::Block(cidr).to_string();
+            let is_under_way = self.flights.values().any(|f| f.txn.when.iter().any(|c| c.key() == key));
+            if !is_under_way && self.is_ready(Slot::Repair(cidr)) {
+                self.submit(Slot::Repair(cidr), txn);
+            }
+        }
+    }
+
+    fn plan_requests(&mut self) {
+        if self.queue.is_empty() {
+            self.read.clear();
+            self.demand.clear();
+            return;
+        }
+        if !self.is_ready(Slot::Requests) {
+            return;
+        }
+        let queue = std::mem::take(&mut self.queue);
+        let mut batch = Batch::new(&self.view, &self.pools, &self.read, &self.settings.node, self.wall);
+        let mut planned = Vec::new();
+        let mut waiting = VecDeque::new();
+        let mut waiting_handles: BTreeSet<String> = BTreeSet::new();
+        let mut unread = BTreeSet::new();
+        let mut demand = BTreeSet::new();
+        for mut pending in queue {
+            let must_wait = planned.len() >= MAX_BATCH || pending.handle().is_some_and(|h| waiting_handles.contains(h));
+            let outcome = if must_wait { Planned::Read(Vec::new()) } else { batch.add(&pending) };
+            match outcome {
+                Planned::Reply(reply) => {
+                    self.replies.push_back((pending.id, reply));
+                    continue;
+                }
+                Planned::Change(reply) => {
+                    planned.push((pending, reply));
+                    continue;
+                }
+                Planned::Read(keys) => unread.extend(keys),
+                Planned::NoAddress(family) => {
+                    let why = self.why_no_address(family);
+                    if let Err(why) = why {
+                        self.replies.push_back((pending.id, Err(AssignError::NoAddress { family, why })));
+                        continue;
+                    }
+                    let why = "a block is being claimed; try again".to_owned();
+                    pending.waits_for = Some(AssignError::NoAddress { family, why });
+                    demand.insert(family);
+                }
+            }
+            waiting_handles.extend(pending.handle().map(str::to_owned));
+            waiting.push_back(pending);
+        }
+        let txn = batch.into_txn();
+        self.queue = waiting;
+        // A claim is planned before requests are, so a new demand takes another turn.
+        if demand != self.demand {
+            self.dirty = true;
+            self.demand = demand;
+        }
+        let slot = Slot::Requests;
+        if let Some(txn) = txn {
+            self.send(Flight { slot, txn, is_read_back: false, requests: planned });
+        } else if !unread.is_empty() {
+            let txn = unread.iter().take(MAX_BATCH).fold(Txn::new(), |txn, key| txn.get(key));
+            self.send(Flight { slot, txn, is_read_back: false, requests: Vec::new() });
+        }
+        if self.dirty {
+            self.dirty = false;
+            self.plan_claims();
+        }
+    }
+
+    /// `Err` when waiting for a block is in vain.
+    fn why_no_address(&self, family: Family) -> Result<(), String> {
+        if !self.settings.want_block && self.held(family) == 0 {
+            return Err(
+                "it is not a worker and claims no blocks: give it the role worker, or ask another node".to_owned()
+            );
+        }
+        if self.pools.of_family(family).next().is_none() {
+            return Err(format!("no {family} pool of the store can be used; `petiole ipam blocks` says why"));
+        }
+        if let Some(why) = self.forbidden() {
+            return Err(why);
+        }
+        if self.demand.contains(&family) && self.exhausted.contains(&family) {
+            return Err(format!("every block of every {family} pool is taken: add a pool, or free a block"));
+        }
+        Ok(())
+    }
+
+    fn is_ready(&mut self, slot: Slot) -> bool {
+        let state = self.slots.entry(slot).or_default();
+        state.is_ready(self.now) && state.doubt.is_empty()
+    }
+
+    /// Sends a transaction unless it just failed.
+    fn submit(&mut self, slot: Slot, txn: Txn) {
+        let part = self.part();
+        let state = self.slots.entry(slot).or_default();
+        if state.last_failed.as_ref() == Some(&txn) {
+            state.last_failed = None;
+            state.back_off(self.now, part);
+            return;
+        }
+        self.send(Flight { slot, txn, is_read_back: false, requests: Vec::new() });
+    }
+
+    fn send(&mut self, flight: Flight) {
+        self.slots.entry(flight.slot).or_default().busy = true;
+        self.next_txn += 1;
+        let id = TxnId(self.next_txn);
+        self.outbox.push_back((id, flight.txn.clone()));
+        self.flights.insert(id, flight);
+    }
+
+    /// A random UUID (RFC 9562, version 4), as every resource of Calico has one.
+    fn uuid(&mut self) -> String {
+        let bits = (u128::from(self.rng.next_u64()) << 64) | u128::from(self.rng.next_u64());
+        let bits = (bits & !(0xf << 76) & !(0x3 << 62)) | (0x4 << 76) | (0x2 << 62);
+        let hex = format!("{bits:032x}");
+        let part = |from: usize, to: usize| hex.get(from..to).unwrap_or_default();
+        format!("{}-{}-{}-{}-{}", part(0, 8), part(8, 12), part(12, 16), part(16, 20), part(20, 32))
+    }
+}

@@ -1,0 +1,144 @@
+//! Pools: which of them this node may claim from, which are to be created, and why not.
+
+use std::collections::BTreeMap;
+
+use petiole_prefix::{Family, Prefix};
+use petiole_store::value::{Encapsulation, Pool};
+
+use crate::problem::Problem;
+use crate::types::{IpamSettings, PoolSpec};
+
+/// A pool that may be claimed from.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Usable {
+    pub(crate) name: String,
+    pub(crate) cidr: Prefix,
+    pub(crate) block_size: u8,
+}
+
+impl Usable {
+    /// How many blocks it has.
+    pub(crate) fn count(&self) -> u128 {
+        self.cidr.subnet_count(self.block_size)
+    }
+}
+
+/// What the pools of the store and of the configuration amount to.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Pools {
+    /// In the order of their names.
+    pub(crate) usable: Vec<Usable>,
+    /// Those that are not usable: name to reason, in words.
+    pub(crate) refused: BTreeMap<String, String>,
+    /// Those of the configuration that the store lacks.
+    pub(crate) missing: Vec<PoolSpec>,
+    /// What an operator should know.
+    pub(crate) problems: Vec<Problem>,
+}
+
+impl Pools {
+    pub(crate) fn of(store: &BTreeMap<String, Pool>, settings: &IpamSettings) -> Self {
+        let mut this = Self::default();
+        for (name, pool) in store {
+            let cidr = pool.spec.cidr;
+            if let Some(problem) = conflict(name, pool, store, settings) {
+                this.refused.insert(name.clone(), problem.to_string());
+                this.problems.push(problem);
+            } else if let Some(why) = unsupported(pool) {
+                this.refused.insert(name.clone(), why.clone());
+                this.problems.push(Problem::PoolRefused { name: name.clone(), cidr, why });
+            } else if let Some(why) = not_for_pods(pool) {
+                // What an operator decided is no problem; `petiole ipam blocks` shows the reason.
+                this.refused.insert(name.clone(), why.to_owned());
+            } else {
+                this.usable.push(Usable { name: name.clone(), cidr, block_size: pool.block_size() });
+            }
+        }
+        for spec in &settings.pools {
+            let overlapping = store.iter().find(|(_, p)| p.spec.cidr.overlaps(&spec.cidr));
+            match overlapping {
+                None => this.missing.push(*spec),
+                Some((_, pool)) if pool.spec.cidr == spec.cidr => {}
+                Some((name, pool)) => this.problems.push(Problem::SettingsOverlap {
+                    settings: spec.cidr,
+                    name: name.clone(),
+                    store: pool.spec.cidr,
+                }),
+            }
+        }
+        this
+    }
+
+    /// Those of a family.
+    pub(crate) fn of_family(&self, family: Family) -> impl Iterator<Item = &Usable> {
+        self.usable.iter().filter(move |p| p.cidr.family() == family)
+    }
+
+    /// The one that a block lies in.
+    pub(crate) fn containing(&self, cidr: Prefix) -> Option<&Usable> {
+        self.usable.iter().find(|p| p.cidr.contains(&cidr))
+    }
+}
+
+/// The name of the resource for a pool of the configuration: the same on every node that creates it.
+pub(crate) fn name_for(cidr: Prefix) -> String {
+    let addr: String =
+        cidr.addr().to_string().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+    // A resource name ends in a letter or a digit; `::` of IPv6 leaves dashes that the length then follows.
+    format!("petiole-{}-{}", addr.trim_end_matches('-'), cidr.len())
+}
+
+fn conflict(name: &str, pool: &Pool, store: &BTreeMap<String, Pool>, settings: &IpamSettings) -> Option<Problem> {
+    let cidr = pool.spec.cidr;
+    let other = store.iter().find(|(n, p)| n.as_str() != name && p.spec.cidr.overlaps(&cidr));
+    if let Some((other, _)) = other {
+        let (first, second) = if name < other.as_str() { (name, other.as_str()) } else { (other.as_str(), name) };
+        return Some(Problem::PoolsOverlap { first: first.to_owned(), second: second.to_owned() });
+    }
+    let differs = settings.pools.iter().find(|s| s.cidr == cidr && s.block_size != pool.block_size())?;
+    Some(Problem::BlockSizeDiffers { cidr, store: pool.block_size(), settings: differs.block_size })
+}
+
+fn unsupported(pool: &Pool) -> Option<String> {
+    let spec = &pool.spec;
+    if pool.spec.disabled || !pool.is_for_workloads() {
+        return None;
+    }
+    let wraps = |mode: Option<Encapsulation>| mode.is_some_and(|m| m != Encapsulation::Never);
+    if wraps(spec.ipip_mode) {
+        return Some(
+            "it asks for IP-in-IP (ipipMode), and Petiole routes without an overlay: set ipipMode to Never".into(),
+        );
+    }
+    if wraps(spec.vxlan_mode) {
+        return Some(
+            "it asks for VXLAN (vxlanMode), and Petiole routes without an overlay: set vxlanMode to Never".into(),
+        );
+    }
+    if spec.nat_outgoing {
+        return Some("it asks for natOutgoing, which Petiole does not do: set natOutgoing to false".into());
+    }
+    if !matches!(spec.node_selector.trim(), "" | "all()") {
+        return Some(format!("its nodeSelector is {:?}, and only all() is understood so far", spec.node_selector));
+    }
+    None
+}
+
+fn not_for_pods(pool: &Pool) -> Option<&'static str> {
+    if pool.spec.disabled {
+        return Some("it is disabled");
+    }
+    if !pool.is_for_workloads() {
+        return Some("its allowedUses do not name Workload");
+    }
+    if pool.spec.assignment_mode.as_deref().is_some_and(|m| m != "Automatic") {
+        return Some("its assignmentMode is not Automatic");
+    }
+    if !matches!(pool.spec.namespace_selector.trim(), "" | "all()") {
+        return Some("it has a namespaceSelector");
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,101 @@
+//! What an operator sees: blocks, pools and problems.
+
+use petiole_prefix::Family;
+use petiole_store::key::{Key, Owner};
+
+use crate::slot::Slot;
+use crate::{BlockView, Exhausted, Ipam, PoolView, Problem};
+
+/// A failure is a problem once it has happened so often in a row.
+const FAILURES_TO_REPORT: u32 = 3;
+
+impl Ipam {
+    /// Every block in the store, in order.
+    #[must_use]
+    pub fn all_blocks(&self) -> Vec<BlockView> {
+        let blocks = self.view.blocks.iter().map(|(cidr, b)| BlockView {
+            cidr: *cidr,
+            owner: b.owner.as_ref().map(|o| match o {
+                Owner::Host(name) => name.clone(),
+                Owner::Virtual(_) => o.to_string(),
+            }),
+            used: b.used,
+            free: b.free,
+            mod_revision: b.mod_revision,
+        });
+        blocks.collect()
+    }
+
+    /// Every pool in the store, in order of its range.
+    #[must_use]
+    pub fn pools(&self) -> Vec<PoolView> {
+        let view = |(name, pool): (&String, &petiole_store::value::Pool)| {
+            let cidr = pool.spec.cidr;
+            let claimed = self.view.blocks.range(cidr..).take_while(|(b, _)| cidr.contains(b)).count();
+            PoolView {
+                name: name.clone(),
+                cidr,
+                block_size: pool.block_size(),
+                blocks: u64::try_from(cidr.subnet_count(pool.block_size())).unwrap_or(u64::MAX),
+                claimed: claimed as u64,
+                refused: self.pools.refused.get(name).cloned(),
+            }
+        };
+        let mut pools: Vec<PoolView> = self.view.pools.iter().map(view).collect();
+        pools.sort_by_key(|p| p.cidr);
+        pools
+    }
+
+    /// What stands in the way at the moment, for `status`; empty when all is well.
+    #[must_use]
+    pub fn problems(&self) -> Vec<Problem> {
+        let mut problems = self.pools.problems.clone();
+        let garbage = self.view.garbage.iter();
+        problems.extend(garbage.map(|(key, error)| Problem::Garbage { key: key.clone(), error: error.clone() }));
+        for (slot, state) in &self.slots {
+            if let (Some(error), FAILURES_TO_REPORT..) = (&state.error, state.failures) {
+                problems.push(Problem::TxnRefused { what: slot.purpose(), error: error.clone() });
+            }
+        }
+        if self.settings.want_block && self.view.was_in_sync {
+            self.claim_problems(&mut problems);
+        }
+        problems.sort();
+        problems.dedup();
+        problems
+    }
+
+    fn claim_problems(&self, problems: &mut Vec<Problem>) {
+        if self.view.pools.is_empty() && self.pools.missing.is_empty() {
+            problems.push(Problem::NoPool);
+        }
+        for family in Family::BOTH {
+            if self.exhausted.contains(&family) {
+                let tried = self.pools.of_family(family).map(|p| Exhausted {
+                    name: p.name.clone(),
+                    cidr: p.cidr,
+                    blocks: u64::try_from(p.count()).unwrap_or(u64::MAX),
+                });
+                problems.push(Problem::PoolExhausted { family, pools: tried.collect() });
+            }
+            let is_wanted = self.held(family) == 0 && self.pools.of_family(family).next().is_some();
+            if let (true, Some(why)) = (is_wanted, self.forbidden()) {
+                problems.push(Problem::ClaimsForbidden { why });
+            }
+        }
+        for (cidr, _) in self.view.mine() {
+            for (owner, _) in self.view.affinities_to(cidr) {
+                if !owner.is_host(&self.settings.node) {
+                    let key = Key::Affinity { owner: owner.clone(), block: cidr }.to_string();
+                    problems.push(Problem::OtherClaim { cidr, other: owner.to_string(), key });
+                }
+            }
+        }
+    }
+
+    /// Whether a claim or a repair is under way.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        self.flights.values().any(|f| matches!(f.slot, Slot::Claim(_) | Slot::Repair(_)))
+    }
+}

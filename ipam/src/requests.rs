@@ -1,0 +1,321 @@
+//! Requests for addresses: what a batch of them changes, computed on copies and carried out as one transaction.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use petiole_prefix::{Family, Prefix};
+use petiole_store::key::Key;
+use petiole_store::time::go_string;
+use petiole_store::value::{Attribute, Block, Field, Handle, Value};
+use petiole_store::{KeyValue, Revision, Txn, UnixNanos};
+
+use crate::block;
+use crate::pools::Pools;
+use crate::types::{AssignError, AssignRequest, ReleaseTarget, Reply, RequestId};
+use crate::view::View;
+
+/// What was asked.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Ask {
+    Assign(AssignRequest),
+    Release(ReleaseTarget),
+}
+
+/// A request that is not answered yet.
+#[derive(Clone, Debug)]
+pub(crate) struct Pending {
+    pub(crate) id: RequestId,
+    pub(crate) ask: Ask,
+    pub(crate) deadline: Duration,
+    /// What a transaction whose outcome is unknown was to release.
+    pub(crate) attempted: Vec<IpAddr>,
+    /// What it waits for.
+    pub(crate) waits_for: Option<AssignError>,
+}
+
+impl Pending {
+    /// The handle that it is about; requests about one handle keep their order.
+    pub(crate) fn handle(&self) -> Option<&str> {
+        match &self.ask {
+            Ask::Assign(request) => Some(&request.handle),
+            Ask::Release(ReleaseTarget::Handle(handle)) => Some(handle),
+            Ask::Release(ReleaseTarget::Address(_)) => None,
+        }
+    }
+}
+
+/// What became of a request in a batch.
+#[derive(Debug)]
+pub(crate) enum Planned {
+    /// Answered without any change.
+    Reply(Reply),
+    /// Answered with this once the batch has been carried out.
+    Change(Vec<IpAddr>),
+    /// These keys are to be read first.
+    Read(Vec<Key>),
+    /// No block of this family has a free address.
+    NoAddress(Family),
+}
+
+/// Values as they will be after the batch.
+#[derive(Debug)]
+pub(crate) struct Batch<'a> {
+    view: &'a View,
+    pools: &'a Pools,
+    /// What was read for this batch beyond the view.
+    read: &'a BTreeMap<String, Option<KeyValue>>,
+    node: &'a str,
+    wall: UnixNanos,
+    reserved: Vec<Prefix>,
+    blocks: BTreeMap<Prefix, (Revision, Block)>,
+    handles: BTreeMap<String, (Option<Revision>, Handle)>,
+}
+
+impl<'a> Batch<'a> {
+    pub(crate) fn new(
+        view: &'a View,
+        pools: &'a Pools,
+        read: &'a BTreeMap<String, Option<KeyValue>>,
+        node: &'a str,
+        wall: UnixNanos,
+    ) -> Self {
+        let reserved = view.reserved();
+        Self { view, pools, read, node, wall, reserved, blocks: BTreeMap::new(), handles: BTreeMap::new() }
+    }
+
+    /// Adds a request, or says why it is not part of the batch; the batch is unchanged then.
+    pub(crate) fn add(&mut self, pending: &Pending) -> Planned {
+        match &pending.ask {
+            Ask::Assign(request) => self.assign(request),
+            Ask::Release(target) => {
+                let held = match target {
+                    ReleaseTarget::Address(addr) => self.at_address(*addr),
+                    ReleaseTarget::Handle(handle) => self.held_by(handle),
+                };
+                match held {
+                    Err(keys) => Planned::Read(keys),
+                    Ok(held) if held.is_empty() => Planned::Reply(Ok(pending.attempted.clone())),
+                    Ok(held) => self.release(held),
+                }
+            }
+        }
+    }
+
+    /// The transaction that carries the batch out; `None` when it changes nothing.
+    pub(crate) fn into_txn(self) -> Option<Txn> {
+        if self.blocks.is_empty() {
+            return None;
+        }
+        let mut txn = Txn::new();
+        for (cidr, (before, block)) in self.blocks {
+            let key = Key::Block(cidr);
+            txn = txn.unchanged(&key, before).otherwise_get(&key);
+            let is_over = block.owner().is_none() && block.used() == 0;
+            txn = if is_over { txn.delete(&key) } else { txn.put(&key, block.encode()) };
+        }
+        for (name, (before, handle)) in self.handles {
+            let key = Key::Handle(name);
+            txn = match before {
+                Some(revision) => txn.unchanged(&key, revision),
+                None => txn.absent(&key),
+            };
+            txn = txn.otherwise_get(&key);
+            txn = match (handle.is_empty(), before) {
+                (false, _) => txn.put(&key, handle.encode()),
+                (true, Some(_)) => txn.delete(&key),
+                (true, None) => txn,
+            };
+        }
+        Some(txn)
+    }
+
+    fn assign(&mut self, request: &AssignRequest) -> Planned {
+        if let Err(wrong) = check(request) {
+            return Planned::Reply(Err(AssignError::BadRequest(wrong)));
+        }
+        let mut addresses = BTreeMap::new();
+        let mut changed = BTreeMap::new();
+        for family in &request.families {
+            if let Some(addr) = self.already_held(&request.handle, *family) {
+                addresses.insert(*family, addr);
+                continue;
+            }
+            let Some((cidr, revision, block, addr)) = self.take(request, *family) else {
+                return Planned::NoAddress(*family);
+            };
+            addresses.insert(*family, addr);
+            changed.insert(cidr, (revision, block));
+        }
+        let addresses = request.families.iter().filter_map(|f| addresses.get(f).copied()).collect();
+        if changed.is_empty() {
+            return Planned::Reply(Ok(addresses));
+        }
+        let mut handle = match self.handle(&request.handle) {
+            Known::Value(handle) => handle,
+            // A handle that nobody has seen is new; if it is not, the transaction says so.
+            Known::Absent | Known::Unread => (None, Handle::default()),
+        };
+        for cidr in changed.keys() {
+            handle.1.add(*cidr);
+        }
+        self.handles.insert(request.handle.clone(), handle);
+        self.blocks.extend(changed);
+        Planned::Change(addresses)
+    }
+
+    /// An address of this family that the handle holds in one of the node's blocks.
+    fn already_held(&self, handle: &str, family: Family) -> Option<IpAddr> {
+        self.view.mine().filter(|(cidr, _)| cidr.family() == family).find_map(|(cidr, entry)| {
+            let block = self.blocks.get(&cidr).map(|(_, b)| b).or(entry.full.as_ref())?;
+            block.held_by(handle).first().copied()
+        })
+    }
+
+    /// The next free address of the node's blocks.
+    fn take(&self, request: &AssignRequest, family: Family) -> Option<(Prefix, Revision, Block, IpAddr)> {
+        let cooldown = Duration::from_secs(self.view.config.ip_cooldown_seconds);
+        self.view.mine().filter(|(cidr, _)| cidr.family() == family).find_map(|(cidr, entry)| {
+            self.pools.containing(cidr)?;
+            let (revision, mut block) = match self.blocks.get(&cidr) {
+                Some((revision, block)) => (*revision, block.clone()),
+                None => (entry.mod_revision, entry.full.clone()?),
+            };
+            block::collect(&mut block, cooldown, self.wall);
+            let ordinal = block::assign(&mut block, self.attribute(request), &self.reserved)?;
+            let addr = block.address(ordinal)?;
+            Some((cidr, revision, block, addr))
+        })
+    }
+
+    fn attribute(&self, request: &AssignRequest) -> Attribute {
+        let mut secondary = request.attributes.clone();
+        secondary.insert("node".to_owned(), self.node.to_owned());
+        secondary.insert("timestamp".to_owned(), go_string(self.wall));
+        Attribute {
+            handle_id: Field::Is(request.handle.clone()),
+            secondary: Field::Is(secondary),
+            ..Attribute::default()
+        }
+    }
+
+    /// What is held at an address: the block and the ordinal, or the keys to read first.
+    fn at_address(&self, addr: IpAddr) -> Result<Vec<(Prefix, u16)>, Vec<Key>> {
+        let Some(cidr) = self.view.blocks.keys().find(|c| c.contains_addr(addr)).copied() else {
+            return Ok(Vec::new());
+        };
+        let (_, block) = match self.block(cidr) {
+            Known::Value(block) => block,
+            Known::Absent => return Ok(Vec::new()),
+            Known::Unread => return Err(vec![Key::Block(cidr)]),
+        };
+        let Some(ordinal) = block.ordinal(addr) else { return Ok(Vec::new()) };
+        let Some(attribute) = block.attribute(ordinal).filter(|a| !a.is_tombstone()) else { return Ok(Vec::new()) };
+        if let Some(handle) = attribute.handle_id.get()
+            && matches!(self.handle(handle), Known::Unread)
+        {
+            return Err(vec![Key::Handle(handle.clone())]);
+        }
+        Ok(vec![(cidr, ordinal)])
+    }
+
+    /// What a handle holds, or the keys to read first.
+    fn held_by(&self, name: &str) -> Result<Vec<(Prefix, u16)>, Vec<Key>> {
+        let mut cidrs: BTreeSet<Prefix> = self.view.mine().map(|(cidr, _)| cidr).collect();
+        match self.handle(name) {
+            Known::Value((_, handle)) => cidrs.extend(handle.block.keys()),
+            Known::Absent => {}
+            Known::Unread => return Err(vec![Key::Handle(name.to_owned())]),
+        }
+        let mut held = Vec::new();
+        let mut unread = Vec::new();
+        for cidr in cidrs {
+            match self.block(cidr) {
+                Known::Value((_, block)) => {
+                    held.extend(block.held_by(name).into_iter().filter_map(|a| Some((cidr, block.ordinal(a)?))));
+                }
+                Known::Absent => {}
+                Known::Unread => unread.push(Key::Block(cidr)),
+            }
+        }
+        if unread.is_empty() { Ok(held) } else { Err(unread) }
+    }
+
+    fn release(&mut self, held: Vec<(Prefix, u16)>) -> Planned {
+        let cooldown = Duration::from_secs(self.view.config.ip_cooldown_seconds);
+        let mut addresses = Vec::new();
+        for (cidr, ordinal) in held {
+            let Known::Value((revision, mut block)) = self.block(cidr) else { continue };
+            let holder = block.attribute(ordinal).and_then(|a| a.handle_id.get().cloned());
+            addresses.extend(block.address(ordinal));
+            block::release(&mut block, ordinal, self.wall);
+            block::collect(&mut block, cooldown, self.wall);
+            self.blocks.insert(cidr, (revision, block));
+            if let Some(holder) = holder
+                && let Known::Value((revision, mut handle)) = self.handle(&holder)
+            {
+                handle.remove(cidr);
+                self.handles.insert(holder, (revision, handle));
+            }
+        }
+        Planned::Change(addresses)
+    }
+
+    fn block(&self, cidr: Prefix) -> Known<(Revision, Block)> {
+        if let Some(changed) = self.blocks.get(&cidr) {
+            return Known::Value(changed.clone());
+        }
+        if let Some(entry) = self.view.blocks.get(&cidr)
+            && let Some(block) = &entry.full
+        {
+            return Known::Value((entry.mod_revision, block.clone()));
+        }
+        let key = Key::Block(cidr).to_string();
+        match self.read.get(&key) {
+            // A block of this node that has no value in the view cannot be read.
+            None if self.view.is_mine(cidr) => Known::Absent,
+            None => Known::Unread,
+            Some(None) => Known::Absent,
+            Some(Some(kv)) => {
+                Block::decode(&key, &kv.value).map_or(Known::Absent, |b| Known::Value((kv.mod_revision, b)))
+            }
+        }
+    }
+
+    fn handle(&self, name: &str) -> Known<(Option<Revision>, Handle)> {
+        if let Some(changed) = self.handles.get(name) {
+            return Known::Value(changed.clone());
+        }
+        if let Some(at) = self.view.handles.get(name) {
+            return Known::Value((Some(at.mod_revision), at.value.clone()));
+        }
+        let key = Key::Handle(name.to_owned()).to_string();
+        match self.read.get(&key) {
+            None => Known::Unread,
+            Some(None) => Known::Absent,
+            Some(Some(kv)) => {
+                Handle::decode(&key, &kv.value).map_or(Known::Absent, |h| Known::Value((Some(kv.mod_revision), h)))
+            }
+        }
+    }
+}
+
+enum Known<T> {
+    Value(T),
+    Absent,
+    Unread,
+}
+
+fn check(request: &AssignRequest) -> Result<(), String> {
+    if request.handle.is_empty() || request.handle.contains('/') {
+        return Err(format!("{:?} cannot be a handle: it is empty or contains a slash", request.handle));
+    }
+    let families: BTreeSet<Family> = request.families.iter().copied().collect();
+    if families.is_empty() || families.len() != request.families.len() {
+        return Err("ask for IPv4, for IPv6, or for both, each once".to_owned());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

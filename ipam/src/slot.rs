@@ -1,0 +1,73 @@
+//! What can be under way at once, and how failures are paced.
+
+use std::time::Duration;
+
+use petiole_prefix::{Family, Prefix};
+use petiole_store::Txn;
+
+/// The first pause after a failure; doubled for each further one.
+const RETRY_MIN: Duration = Duration::from_millis(100);
+/// The longest pause.
+const RETRY_MAX: Duration = Duration::from_secs(10);
+
+/// One thing to do; at most one transaction of each is under way.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) enum Slot {
+    /// Create the pool with this range.
+    Pool(Prefix),
+    /// Make block and affinity agree.
+    Repair(Prefix),
+    /// Claim a block.
+    Claim(Family),
+    /// Carry out requests.
+    Requests,
+}
+
+impl Slot {
+    /// In words, after "to".
+    pub(crate) fn purpose(self) -> String {
+        match self {
+            Self::Pool(cidr) => format!("create pool {cidr}"),
+            Self::Repair(cidr) => format!("repair block {cidr}"),
+            Self::Claim(family) => format!("claim an {family} block"),
+            Self::Requests => "assign or release addresses".to_owned(),
+        }
+    }
+}
+
+/// How a [`Slot`] fares.
+#[derive(Debug, Default)]
+pub(crate) struct SlotState {
+    /// A transaction is under way.
+    pub(crate) busy: bool,
+    /// Nothing is tried before this time.
+    pub(crate) not_before: Duration,
+    /// Failures in a row.
+    pub(crate) failures: u32,
+    /// The error of the last one.
+    pub(crate) error: Option<String>,
+    /// Keys to read back, because a transaction's outcome is unknown.
+    pub(crate) doubt: Vec<String>,
+    /// The last transaction whose conditions did not hold. The same again would fail again.
+    pub(crate) last_failed: Option<Txn>,
+}
+
+impl SlotState {
+    pub(crate) fn is_ready(&self, now: Duration) -> bool {
+        !self.busy && self.not_before <= now
+    }
+
+    /// Counts a failure; `part` of 0 to 1 spreads the pause.
+    pub(crate) fn back_off(&mut self, now: Duration, part: f64) {
+        let pause = RETRY_MIN.saturating_mul(1 << self.failures.min(8)).min(RETRY_MAX);
+        self.failures = self.failures.saturating_add(1);
+        self.not_before = now + pause.mul_f64(0.5 + part / 2.0);
+    }
+
+    pub(crate) fn succeeded(&mut self) {
+        self.failures = 0;
+        self.not_before = Duration::ZERO;
+        self.error = None;
+        self.last_failed = None;
+    }
+}
