@@ -132,6 +132,8 @@ impl Lab {
     fn end(&mut self) -> Result<()> {
         let result = down(&self.record.name);
         for shim in &mut self.shims {
+            // Dead already, unless taking down failed; a lab that cannot be taken down must not hang its test.
+            let _dead = shim.kill();
             let _status = shim.wait();
         }
         self.shims.clear();
@@ -252,14 +254,15 @@ impl Drop for Lab {
 
 /// Takes a lab down, also one whose `up` was killed half way. Returns whether there was anything to take down.
 pub fn down(name: &str) -> Result<bool> {
-    if !state::dir(name).exists() {
+    let dir = state::dir(name);
+    if !dir.exists() && Belonging::marked(&dir).find().is_empty() {
         return Ok(false);
     }
     let state = StateDir::lock(name)?;
     match state::read(name)? {
         Some(record) => clear(&record)?,
         // Killed before it wrote the record: nothing but its own children can be there.
-        None => Belonging::marked(&state::dir(name)).kill(KILL)?,
+        None => Belonging::marked(&dir).kill(KILL)?,
     }
     state.remove()?;
     Ok(true)
@@ -389,7 +392,7 @@ fn start_node(
     let mut shim = command.spawn().context("nsenter")?;
     let deadline = Instant::now() + NODE_START;
     loop {
-        if fs::read_to_string(&spec.pid_file).is_ok_and(|text| text.ends_with('\n')) {
+        if is_running(&spec.pid_file, &spec_file) {
             return Ok(shim);
         }
         let ended = shim.try_wait()?;
@@ -400,6 +403,14 @@ fn start_node(
         }
         std::thread::sleep(Duration::from_millis(3));
     }
+}
+
+/// Whether the process of the pid file has become the node's program: its command line names the spec no more.
+fn is_running(pid_file: &Path, spec_file: &Path) -> bool {
+    let text = fs::read_to_string(pid_file).unwrap_or_default();
+    let Some(pid) = text.strip_suffix('\n') else { return false };
+    let line = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    !line.is_empty() && !line.contains(&*spec_file.to_string_lossy())
 }
 
 fn link_batch(topology: &Topology) -> Result<String> {

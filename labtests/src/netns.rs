@@ -99,7 +99,6 @@ impl Netns {
             &self.name,
             "mtu",
             mtu,
-            "up",
             "type",
             "veth",
             "peer",
@@ -109,9 +108,10 @@ impl Netns {
             &peer.name,
             "mtu",
             mtu,
-            "up",
-        ]))
-        .map(drop)
+        ]))?;
+        // An end cannot be made up before the other end exists.
+        self.exec(&["ip", "link", "set", interface, "up"])?;
+        peer.exec(&["ip", "link", "set", peer_interface, "up"]).map(drop)
     }
 }
 

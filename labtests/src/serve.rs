@@ -16,11 +16,12 @@ pub fn health(listen: &str, file: &Path) -> Result<()> {
     accept(listen, move |stream| health_connection(stream, &file))
 }
 
-/// Greets with `NAME PEER` and then sends back what it receives: who answers an anycast address shows in the first line.
+/// Greets with `NAME CLIENT-ADDRESS` and then sends back what it receives: who answers an anycast address shows in the first line.
 pub fn echo(listen: &str, name: &str) -> Result<()> {
     let name = name.to_owned();
     accept(listen, move |mut stream| {
-        let peer = stream.peer_addr()?;
+        // An IPv4 client of an IPv6 socket has a mapped address.
+        let peer = stream.peer_addr()?.ip().to_canonical();
         writeln!(stream, "{name} {peer}")?;
         std::io::copy(&mut stream.try_clone()?, &mut stream).map(drop)
     })

@@ -5,6 +5,7 @@
 
 use std::fs::{self, File};
 use std::io::Write;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -50,7 +51,7 @@ pub struct NodeRecord {
 #[derive(Debug)]
 pub struct StateDir {
     path: PathBuf,
-    _lock: File,
+    lock: File,
 }
 
 impl StateDir {
@@ -65,8 +66,9 @@ impl StateDir {
                 bail!("another up or down of lab `{lab}` is at work; wait for it, or end it first");
             }
             // The folder may have been removed between the opening and the locking; then the lock is worth nothing.
-            if path.join("lock").exists() {
-                return Ok(Self { path, _lock: lock });
+            let same = fs::metadata(path.join("lock")).and_then(|there| Ok(there.ino() == lock.metadata()?.ino()));
+            if same.is_ok_and(|same| same) {
+                return Ok(Self { path, lock });
             }
         }
     }
@@ -90,6 +92,13 @@ impl StateDir {
     /// Removes the folder.
     pub fn remove(self) -> Result<()> {
         fs::remove_dir_all(&self.path).with_context(|| format!("cannot remove {}", self.path.display()))
+    }
+}
+
+impl Drop for StateDir {
+    /// Closing the file would not do: a child that another thread is just starting still has it open.
+    fn drop(&mut self) {
+        let _free = flock(&self.lock, FlockOperation::Unlock);
     }
 }
 
