@@ -25,11 +25,15 @@ use crate::log;
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
+    let logs_json = matches!(cli.command, Command::Agent { log_format: log::Format::Json });
     match run(cli) {
         Ok(code) => code,
         Err(e) => {
             let words = format!("{e:#}");
-            // Into the log as well, where the agent was to run: that is where its operator looks.
+            if logs_json {
+                tracing::error!("{words}");
+                return ExitCode::FAILURE;
+            }
             let _ = writeln!(anstream::stderr(), "{}error:{} {words}", table::RED, table::PLAIN);
             ExitCode::FAILURE
         }

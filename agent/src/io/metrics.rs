@@ -16,7 +16,7 @@ use axum::routing::get;
 use petiole_node::Input;
 use petiole_node::view::{Answer, Query, Sample, SampleKind};
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, text};
+use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, text};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
@@ -173,16 +173,21 @@ impl Collector for Samples {
             };
             let mut metric = encoder.encode_descriptor(name, first.help.trim_end_matches('.'), None, kind)?;
             for sample in samples {
-                let mut one = metric.encode_family(&sample.labels)?;
-                match first.kind {
-                    SampleKind::Counter => {
-                        one.encode_counter::<[(String, String); 0], f64, f64>(&sample.value, None)?
-                    }
-                    SampleKind::Gauge => one.encode_gauge(&sample.value)?,
+                if sample.labels.is_empty() {
+                    value(&mut metric, sample)?;
+                } else {
+                    value(&mut metric.encode_family(&sample.labels)?, sample)?;
                 }
             }
         }
         Ok(())
+    }
+}
+
+fn value(metric: &mut MetricEncoder<'_>, sample: &Sample) -> Result<(), fmt::Error> {
+    match sample.kind {
+        SampleKind::Counter => metric.encode_counter::<[(String, String); 0], f64, f64>(&sample.value, None),
+        SampleKind::Gauge => metric.encode_gauge(&sample.value),
     }
 }
 

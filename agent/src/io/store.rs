@@ -1,5 +1,6 @@
 //! The store: an etcd cluster, or a file of this node's own. Both take the same orders and give the same answers.
 
+mod diagnosis;
 mod embedded;
 mod etcd;
 mod members;

@@ -7,27 +7,41 @@ use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 
 /// Where distributions keep the authorities that the system trusts.
 pub const SYSTEM_CA: &str = "/etc/ssl/certs/ca-certificates.crt";
 
-/// A client that trusts exactly the authorities of a PEM file.
+/// A client that trusts exactly the authorities of a PEM file, and shows a certificate of its own where it is given one.
 ///
 /// # Errors
-/// In words: the file cannot be read, holds no certificate, or one that is broken.
-pub fn trusting(ca: &Path) -> Result<Arc<ClientConfig>, String> {
+/// In words: a file cannot be read, holds no certificate, or one that is broken.
+pub fn trusting(ca: &Path, own: Option<(&Path, &Path)>) -> Result<Arc<ClientConfig>, String> {
     let provider = Arc::new(ring::default_provider());
     let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots(ca)?), Arc::clone(&provider))
         .build()
         .map_err(|e| format!("CA file {}: {e}", ca.display()))?;
-    let config = ClientConfig::builder_with_provider(provider)
+    let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|e| e.to_string())?
-        .with_webpki_verifier(verifier)
-        .with_no_client_auth();
+        .with_webpki_verifier(verifier);
+    let config = match own {
+        None => builder.with_no_client_auth(),
+        Some((certificate, key)) => builder
+            .with_client_auth_cert(certificates(certificate)?, private_key(key)?)
+            .map_err(|e| format!("{} and {} do not fit together: {e}", certificate.display(), key.display()))?,
+    };
     Ok(Arc::new(config))
+}
+
+/// The key of a PEM file.
+///
+/// # Errors
+/// In words: the file cannot be read, or holds none.
+pub fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
+    let pem = std::fs::read(path).map_err(|e| format!("cannot read {}: {e}", path.display()))?;
+    PrivateKeyDer::from_pem_slice(&pem).map_err(|_| format!("{} holds no private key in PEM", path.display()))
 }
 
 /// A client that takes any certificate, because the operator wrote `insecure = true`.
@@ -93,7 +107,8 @@ pub fn words(error: &Error, server: &str, ca: &str) -> String {
 
 fn certificate_words(why: &CertificateError, server: &str, ca: &str) -> String {
     match why {
-        CertificateError::UnknownIssuer => {
+        // The second one is an authority of the same name with another key.
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
             format!(
                 "the certificate of {server} is not signed by an authority in {ca}: give the CA file that signed it"
             )
@@ -111,9 +126,6 @@ fn certificate_words(why: &CertificateError, server: &str, ca: &str) -> String {
             )
         }
         CertificateError::NotValidForName => format!("the certificate of {server} is for another name or address"),
-        CertificateError::BadSignature => {
-            format!("the certificate of {server} has a signature that {ca} does not confirm")
-        }
         other => format!("the certificate of {server} is not acceptable: {other}"),
     }
 }

@@ -4,6 +4,9 @@ use petiole_node::view::{AnnouncementView, StatusView};
 
 use crate::cli::table::{Cell, Look, Table, maybe, paint, span};
 
+/// The code of prefixes such as 127.0.0.0/8.
+const NEVER: &str = "not_announceable";
+
 /// The node on one screen: what is wrong and what to do next come last, where the eye is.
 pub(crate) fn status(view: &StatusView) -> String {
     let mut out = head(view);
@@ -21,8 +24,10 @@ pub(crate) fn status(view: &StatusView) -> String {
         }
         out += &format!("\n{}", table.print());
     }
-    if !view.announcements.is_empty() {
-        out += &format!("\n{}", announcements(&view.announcements));
+    // What can never leave a host is no news: `petiole why` still tells.
+    let candidates: Vec<_> = view.announcements.iter().filter(|a| a.code != NEVER).collect();
+    if !candidates.is_empty() {
+        out += &format!("\n{}", announcements(&candidates));
     }
     if !view.gates.is_empty() {
         let mut table = Table::new(&["HEALTH OF", "STATE", "STREAK", "CHECK", "LAST PROBE"]);
@@ -86,7 +91,7 @@ fn head(view: &StatusView) -> String {
     table.print()
 }
 
-fn announcements(views: &[AnnouncementView]) -> String {
+fn announcements(views: &[&AnnouncementView]) -> String {
     let mut table = Table::new(&["PREFIX", "KIND", "ANNOUNCED", "WHY"]);
     for a in views {
         let announced = if a.announced { Cell::new("yes", Look::Good) } else { Cell::new("no", Look::Wait) };

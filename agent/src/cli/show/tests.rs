@@ -45,18 +45,25 @@ fn view() -> StatusView {
             last: Some("127.0.0.1:6443 refused the connection".into()),
         }],
         blocks: vec!["10.123.128.0/26".parse().unwrap()],
-        announcements: vec![AnnouncementView {
-            prefix: "10.123.128.0/26".parse().unwrap(),
-            kind: "block".into(),
-            announced: true,
-            code: "owned".into(),
-            reason: "this node owns the block".into(),
-            since: 0,
-        }],
+        announcements: vec![
+            announcement("10.123.128.0/26", true, "owned", "this node owns the block"),
+            announcement("127.0.0.0/8", false, "not_announceable", "it never leaves the host"),
+        ],
         routes_learned: 12,
         routes_in_kernel: 12,
         problems: vec!["leaf 10.122.103.0 has no uplink".into()],
         next_steps: Vec::new(),
+    }
+}
+
+fn announcement(prefix: &str, announced: bool, code: &str, reason: &str) -> AnnouncementView {
+    AnnouncementView {
+        prefix: prefix.parse().unwrap(),
+        kind: "block".into(),
+        announced,
+        code: code.into(),
+        reason: reason.into(),
+        since: 0,
     }
 }
 
@@ -183,8 +190,7 @@ fn paths_carry_their_fate() {
         next_hop: None,
         ..path()
     };
-    let expected = "\
-   PREFIX           NEXT HOP      PEER          MED  AS PATH                       WHY
+    let expected = "\x20  PREFIX           NEXT HOP      PEER          MED  AS PATH                       WHY
 *  10.123.129.0/26  10.122.101.0  10.122.101.0  -    65001 64600 65002 4200000012  best: shortest AS path
    10.123.129.0/26  -             10.122.103.0  -    65001 64600 65002 4200000012  loses: longer AS path
 ";
@@ -307,9 +313,9 @@ fn why_tells_the_whole_chain() {
 10.123.129.0/26: learned
 Learned from 10.122.101.0 and in the kernel.
 
-   QUESTION  ANSWER                   CODE
-+  import    no rule refuses it       accepted
-x  fib       held by a foreign route  foreign
+   QUESTION  CODE      ANSWER
++  import    accepted  no rule refuses it
+x  fib       foreign   held by a foreign route
 
 Received
    PREFIX           NEXT HOP      PEER          MED  AS PATH                       WHY

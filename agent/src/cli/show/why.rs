@@ -9,7 +9,7 @@ use crate::cli::table::{Cell, Look, Table, paint};
 pub(crate) fn why(view: &WhyView) -> String {
     let mut out = format!("{}: {}\n{}\n", paint(&view.prefix.to_string(), Look::Bold), view.verdict, view.summary);
     if !view.steps.is_empty() {
-        let mut table = Table::new(&["", "QUESTION", "ANSWER", "CODE"]);
+        let mut table = Table::new(&["", "QUESTION", "CODE", "ANSWER"]);
         for step in &view.steps {
             let mark = if step.pass { Cell::new("+", Look::Good) } else { Cell::new("x", Look::Bad) };
             table.row(vec![

@@ -42,8 +42,8 @@ fn tls_config(ca: Option<&Path>, insecure: bool) -> Result<Arc<ClientConfig>, St
     // Read for every probe: a rotated CA file counts at once, and a probe is rare beside the cost of reading it.
     match ca {
         _ if insecure => tls::trusting_anyone(),
-        Some(ca) => tls::trusting(ca),
-        None => tls::trusting(Path::new(tls::SYSTEM_CA)),
+        Some(ca) => tls::trusting(ca, None),
+        None => tls::trusting(Path::new(tls::SYSTEM_CA), None),
     }
 }
 

@@ -20,8 +20,8 @@ fn samples_of_one_name_stand_together() {
     .unwrap();
     assert_eq!(
         text,
-        "# HELP petiole_a Help.\n# TYPE petiole_a gauge\npetiole_a{peer=\"10.0.0.1\"} 1.0\npetiole_a{peer=\"fe\\\"80\"} 0.5\n\
-         # HELP petiole_b Help.\n# TYPE petiole_b counter\npetiole_b_total 3.0\n# EOF\n"
+        "# HELP petiole_a Help\n# TYPE petiole_a gauge\npetiole_a{peer=\"10.0.0.1\"} 1.0\npetiole_a{peer=\"fe\\\"80\"} 0.5\n\
+         # HELP petiole_b Help\n# TYPE petiole_b counter\npetiole_b_total 3.0\n# EOF\n"
     );
 }
 

@@ -15,7 +15,7 @@ use futures::stream::FuturesUnordered;
 use petiole_node::config::EtcdSettings;
 use tokio::sync::{Mutex, watch};
 
-use super::words;
+use super::{diagnosis, words};
 use crate::io::tls;
 
 /// How long a member may take to accept a connection and answer the first question.
@@ -147,15 +147,10 @@ impl Members {
         Ok(Member { client, endpoint, health: Arc::new(watch::Sender::new(None)) })
     }
 
+    /// The library's words for a failed first contact name neither side's mistake, so look for it.
     async fn explain(&self, error: &etcd_client::Error, endpoint: &str) -> String {
-        if let Some(authority) = endpoint.strip_prefix("http://")
-            && tokio::time::timeout(PATIENCE, words::speaks_tls(authority.trim_end_matches('/'))).await == Ok(true)
-        {
-            return format!(
-                "{endpoint} speaks TLS: write https://{authority} in [store] etcd endpoints, and `ca` if its authority is not the system's"
-            );
-        }
-        words::describe(error, endpoint, &self.settings)
+        let found = tokio::time::timeout(PATIENCE, diagnosis::of(endpoint, &self.settings)).await;
+        found.ok().flatten().unwrap_or_else(|| words::describe(error, endpoint, &self.settings))
     }
 }
 

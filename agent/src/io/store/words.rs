@@ -6,8 +6,6 @@ use std::path::Path;
 use etcd_client::Error;
 use petiole_node::config::EtcdSettings;
 use petiole_node::store::StoreError;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 
 use crate::io::health::connect_words;
 use crate::io::tls;
@@ -48,7 +46,7 @@ pub(super) fn is_members_fault(error: &Error) -> bool {
     }
 }
 
-/// The revision asked for is gone from the history (etcd `rpctypes.ErrGRPCCompacted`).
+/// What a member, or the way to it, said.
 pub(super) fn describe(error: &Error, member: &str, settings: &EtcdSettings) -> String {
     if let Some(tls) = source(error).and_then(tls::find) {
         return tls_words(tls, member, settings);
@@ -71,7 +69,8 @@ pub(super) fn describe(error: &Error, member: &str, settings: &EtcdSettings) -> 
     }
 }
 
-fn tls_words(error: &rustls::Error, member: &str, settings: &EtcdSettings) -> String {
+/// A failed handshake with a member.
+pub(super) fn tls_words(error: &rustls::Error, member: &str, settings: &EtcdSettings) -> String {
     // A server that misses our certificate says so with different alerts, by its version.
     if matches!(error, rustls::Error::AlertReceived(_)) && settings.cert.is_none() {
         return format!(
@@ -109,18 +108,4 @@ fn deepest(error: &Error) -> Option<String> {
         at = deeper;
     }
     Some(at.to_string())
-}
-
-/// Whether what answers at an `http://` endpoint speaks TLS: it then answers plain bytes with an alert, or with Go's words.
-pub(super) async fn speaks_tls(authority: &str) -> bool {
-    let ask = async {
-        let mut stream = TcpStream::connect(authority).await.ok()?;
-        stream.write_all(b"GET / HTTP/1.0\r\n\r\n").await.ok()?;
-        let mut answer = Vec::new();
-        stream.take(256).read_to_end(&mut answer).await.ok()?;
-        // Content type 21 is an alert (RFC 8446 section 5.1).
-        let alert = answer.first() == Some(&21);
-        Some(alert || String::from_utf8_lossy(&answer).contains("HTTP request to an HTTPS server"))
-    };
-    ask.await.unwrap_or(false)
 }
