@@ -125,8 +125,7 @@ fn losing_the_store_changes_nothing_and_a_restart_without_it_announces_the_same(
     // Restarted within the same boot, with the store still away.
     let kernel = std::mem::replace(&mut world.kernel, Kernel::fresh());
     let steps = kernel.steps.len();
-    let mut again = World::with(WORKER, Memory::new(), kernel, world.saved.clone());
-    again.store_gone();
+    let mut again = World::without_store(WORKER, kernel, world.saved.clone(), world::BOOT);
     again.run_for(seconds(120));
     assert_eq!(again.seen_by(LEAF), before);
     let deleted: Vec<&Step> = again.kernel.steps[steps..]
@@ -140,8 +139,7 @@ fn losing_the_store_changes_nothing_and_a_restart_without_it_announces_the_same(
 fn after_a_reboot_saved_blocks_wait_for_the_store() {
     let mut world = World::new(WORKER);
     world.run_for(seconds(5));
-    let mut rebooted = World::on_boot(WORKER, Memory::new(), Kernel::fresh(), world.saved.clone(), "boot-2");
-    rebooted.store_gone();
+    let mut rebooted = World::without_store(WORKER, Kernel::fresh(), world.saved.clone(), "boot-2");
     rebooted.run_for(seconds(60));
     assert_eq!(
         rebooted.seen_by(LEAF),

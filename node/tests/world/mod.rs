@@ -84,10 +84,15 @@ impl World {
     }
 
     pub fn with(text: &str, store: Memory, kernel: Kernel, saved: Option<Saved>) -> Self {
-        Self::on_boot(text, store, kernel, saved, BOOT)
+        Self::start(text, Some(store), kernel, saved, BOOT)
     }
 
-    pub fn on_boot(text: &str, store: Memory, kernel: Kernel, saved: Option<Saved>, boot: &str) -> Self {
+    /// An agent that starts while the store is away, in some boot.
+    pub fn without_store(text: &str, kernel: Kernel, saved: Option<Saved>, boot: &str) -> Self {
+        Self::start(text, None, kernel, saved, boot)
+    }
+
+    fn start(text: &str, store: Option<Memory>, kernel: Kernel, saved: Option<Saved>, boot: &str) -> Self {
         let now = Now { mono: Duration::ZERO, wall: 1_795_000_000_000_000_000 };
         let settings = settings(text);
         let mut leaves = BTreeMap::new();
@@ -105,8 +110,8 @@ impl World {
         let mut world = Self {
             node: Node::new(settings, [7; 32], now),
             now: Duration::ZERO,
-            store,
-            store_up: true,
+            store_up: store.is_some(),
+            store: store.unwrap_or_default(),
             watches: BTreeMap::new(),
             kernel,
             leaves,
