@@ -79,9 +79,13 @@ pub struct Lab {
 
 impl Lab {
     /// Brings a topology up for a test: the lab ends with this value, and at the latest when a later test finds that
-    /// this process is gone.
+    /// this process is gone. With `LABTESTS_KEEP` in the environment it stays, for a person to look into.
     pub fn up(topology: &Topology, binaries: &Binaries) -> Result<Self> {
         sweep()?;
+        if std::env::var_os("LABTESTS_KEEP").is_some() {
+            eprintln!("keeping lab {}: petiole-lab down --name {0}", topology.name);
+            return Self::up_kept(topology, binaries, &|_| ());
+        }
         let own = i32::try_from(std::process::id()).ok().and_then(Identity::of);
         Self::start(topology, binaries, own, &|_| ())
     }
@@ -123,8 +127,12 @@ impl Lab {
         self.record.nodes.iter().map(move |record| NodeHandle::new(dir.clone(), record.clone()))
     }
 
-    /// Takes the lab down and says whether that worked, which dropping cannot.
+    /// Takes the lab down and says whether that worked, which dropping cannot. A lab that is to outlive its value
+    /// stays.
     pub fn down(mut self) -> Result<()> {
+        if self.kept {
+            return Ok(());
+        }
         self.kept = true;
         self.end()
     }

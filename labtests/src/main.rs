@@ -39,7 +39,7 @@ enum Verb {
     Down {
         #[command(flatten)]
         which: Which,
-        /// Every lab on this machine
+        /// Every lab on this machine, but those of tests that run
         #[arg(long, conflicts_with_all = ["name", "topology"])]
         all: bool,
     },
@@ -114,7 +114,7 @@ fn run(verb: Verb) -> Result<ExitCode> {
     match verb {
         Verb::Up { which, agent, no_agent } => up(&which, agent, no_agent)?,
         Verb::Down { which, all } => {
-            let names = if all { state::labs()? } else { vec![which.existing_name()?] };
+            let names = if all { labs_of_nobody()? } else { vec![which.existing_name()?] };
             for name in names {
                 println!("lab {name}: {}", if down(&name)? { "taken down" } else { "is not up" });
             }
@@ -155,19 +155,23 @@ impl Which {
         if self.topology.is_some() {
             return Ok(self.load()?.name);
         }
-        let mut labs = Vec::new();
-        for name in state::labs()? {
-            // A test's labs are the test's own affair.
-            if state::read(&name).ok().flatten().is_none_or(|record| record.owner.is_none()) {
-                labs.push(name);
-            }
-        }
+        let labs = labs_of_nobody()?;
         match labs.as_slice() {
             [one] => Ok(one.clone()),
             [] => bail!("no lab is up"),
             many => bail!("which one? --name {}", many.join(" | ")),
         }
     }
+}
+
+/// All labs but those of tests that run: they are the tests' own affair.
+fn labs_of_nobody() -> Result<Vec<String>> {
+    let mut labs = state::labs()?;
+    labs.retain(|name| {
+        let owner = state::read(name).ok().flatten().and_then(|record| record.owner);
+        owner.is_none_or(|owner| !owner.alive())
+    });
+    Ok(labs)
 }
 
 fn up(which: &Which, agent: Option<PathBuf>, no_agent: bool) -> Result<()> {

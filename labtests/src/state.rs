@@ -7,12 +7,14 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
 use crate::procs;
+use crate::wait::eventually;
 
 /// Where the states of all labs lie.
 pub const ROOT: &str = "/run/petiole-lab";
@@ -55,22 +57,20 @@ pub struct StateDir {
 }
 
 impl StateDir {
-    /// Takes the lab's folder, making it where it is missing. Fails when another `up` or `down` of the lab is at work.
+    /// Takes the lab's folder, making it where it is missing. Fails when another `up` or `down` of the lab is at work
+    /// and stays so for five seconds.
     pub fn lock(lab: &str) -> Result<Self> {
         let path = dir(lab);
-        loop {
-            fs::create_dir_all(&path).with_context(|| format!("cannot create {}; are you root?", path.display()))?;
-            let lock =
-                File::create(path.join("lock")).with_context(|| format!("cannot write to {}", path.display()))?;
-            if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
-                bail!("another up or down of lab `{lab}` is at work; wait for it, or end it first");
-            }
+        let held = "another up or down of this lab is at work; wait for it, or end it first";
+        // A child that a killed `up` was just starting holds the lock until it has its own program.
+        eventually(Duration::from_secs(5), &format!("the lock of lab `{lab}`"), || {
+            fs::create_dir_all(&path).map_err(|error| format!("{}: {error}; are you root?", path.display()))?;
+            let lock = File::create(path.join("lock")).map_err(|error| format!("{}: {error}", path.display()))?;
+            flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|_| held.to_owned())?;
             // The folder may have been removed between the opening and the locking; then the lock is worth nothing.
             let same = fs::metadata(path.join("lock")).and_then(|there| Ok(there.ino() == lock.metadata()?.ino()));
-            if same.is_ok_and(|same| same) {
-                return Ok(Self { path, lock });
-            }
-        }
+            if same.is_ok_and(|same| same) { Ok(Self { path: path.clone(), lock }) } else { Err(held.to_owned()) }
+        })
     }
 
     /// Writes the record, whole or not at all.

@@ -22,7 +22,7 @@ topology:
   nodes:
     a:
       hostname: alpha
-      cmd: sh -c 'ls /sys/class/net >/run/first; exec sleep infinity'
+      cmd: sh -c 'echo $PPID >/run/first; exec sleep infinity'
       env: { COLOUR: green }
       sysctls: { net.ipv4.ip_forward: 1, net.ipv4.conf.all.rp_filter: 2 }
       binds:
@@ -39,8 +39,11 @@ topology:
     let lab = Lab::up(&topology(text, folder.path())?, &binaries()?)?;
     let a = lab.node("a")?;
     assert_eq!(a.exec(&["hostname"])?, "alpha\n");
-    assert_eq!(a.exec(&["cat", "/proc/1/comm"])?, "sleep\n");
-    assert_eq!(a.read("/run/first")?, "lo\n", "PID 1 starts before the links exist");
+    eventually(Duration::from_secs(5), "PID 1 is what cmd says", || {
+        let comm = a.read("/proc/1/comm").map_err(|error| format!("{error:#}"))?;
+        check(comm == "sleep\n", comm)
+    })?;
+    assert_eq!(a.read("/run/first")?, "0\n", "PID 1 has no parent");
     assert_eq!(a.exec(&["printenv", "COLOUR"])?, "green\n");
     assert_eq!(a.read("/proc/sys/net/ipv4/ip_forward")?, "1\n");
     assert_eq!(a.read("/proc/sys/net/ipv4/conf/all/rp_filter")?, "2\n");
