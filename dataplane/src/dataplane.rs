@@ -71,6 +71,8 @@ pub struct Dataplane {
     pub(crate) next_plan: u64,
     /// The mirror may be wrong, and a dump will be asked for when no plan is under way.
     pub(crate) dump_wanted: bool,
+    /// A plan was carried out since then: the dump goes first now, or a busy table would never be compared.
+    pub(crate) dump_first: bool,
     pub(crate) dump: Dump,
     /// Since when a complete dump has been waited for, however often it was asked for again.
     pub(crate) waiting_since: Option<Duration>,
@@ -174,6 +176,7 @@ impl Dataplane {
             in_flight: None,
             next_plan: 0,
             dump_wanted: true,
+            dump_first: false,
             dump: Dump::Idle,
             waiting_since: None,
             mirrored: false,
@@ -287,6 +290,7 @@ impl Dataplane {
             return false;
         }
         self.dump_wanted = false;
+        self.dump_first = false;
         self.waiting_since.get_or_insert(self.now);
         self.dump = Dump::Asked { at: self.now, touched: BTreeSet::new() };
         true

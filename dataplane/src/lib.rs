@@ -20,3 +20,6 @@ pub use dataplane::{Dataplane, Settings};
 
 pub use kernel::*;
 pub use state::{AddressState, AddressWant, Counters, LearnedRoute, Problem, RouteState, Sweep, TimerReason};
+
+#[cfg(test)]
+mod tests;

@@ -20,7 +20,7 @@ impl Dataplane {
     /// The next steps. `None` when there are none, a plan is under way, or the mirror must be brought up to date first.
     pub fn poll_plan(&mut self, now: Duration) -> Option<Plan> {
         self.now = now;
-        if !self.mirrored || self.in_flight.is_some() || (self.dump_wanted && self.dump_since().is_none()) {
+        if !self.mirrored || self.in_flight.is_some() || (self.dump_first && self.dump_since().is_none()) {
             return None;
         }
         let limit = self.settings.plan_limit.max(1);
@@ -68,6 +68,7 @@ impl Dataplane {
             }
             self.step_done(step, result);
         }
+        self.dump_first = self.dump_wanted;
     }
 
     fn step_done(&mut self, step: Step, result: StepResult) {
