@@ -2,7 +2,7 @@
 
 use petiole_prefix::Prefix;
 
-use crate::error::{Notice, Problem};
+use crate::problem::{Notice, Problem};
 use crate::reader::{At, Report};
 use crate::schema::{BgpDraft, Draft, StoreDraft};
 use crate::settings::{AnnounceKind, BgpSettings, IpamSettings, NodeSettings, Role, Settings, StoreSettings};
@@ -12,16 +12,8 @@ pub(crate) fn finish(report: &mut Report<'_>, draft: Draft, name: String) -> Set
     check_overlaps(report, &draft);
     check_peers(report, &draft);
     check_announce(report, &draft);
+    check_listeners(report, &draft);
     let bgp = draft.bgp.and_then(|bgp| finish_bgp(report, bgp));
-    let listen = draft.metrics_listen;
-    if let Some(bgp) = &bgp
-        && bgp.listen.port() == listen.value.port()
-        && (bgp.listen.ip() == listen.value.ip()
-            || bgp.listen.ip().is_unspecified()
-            || listen.value.ip().is_unspecified())
-    {
-        report.error(listen.at, Problem::ListenTwice(listen.value.to_string()));
-    }
     let embedded = StoreSettings::Embedded(draft.paths.state.join(StoreSettings::EMBEDDED));
     let store = match draft.store {
         Some(At { value: StoreDraft::Etcd(etcd), .. }) => StoreSettings::Etcd(etcd),
@@ -40,7 +32,7 @@ pub(crate) fn finish(report: &mut Report<'_>, draft: Draft, name: String) -> Set
         announce: draft.announce.into_iter().map(|a| a.announce.value).collect(),
         ipam: IpamSettings { pools: draft.pools.into_iter().map(|pool| pool.value).collect() },
         paths: draft.paths,
-        metrics_listen: listen.value,
+        metrics_listen: draft.metrics_listen.map_or(Settings::METRICS_LISTEN, |listen| listen.value),
     }
 }
 
@@ -53,10 +45,29 @@ fn finish_bgp(report: &mut Report<'_>, bgp: BgpDraft) -> Option<BgpSettings> {
     Some(BgpSettings {
         // 0 stands for an AS number that was reported as missing or bad, so it never gets out.
         asn: bgp.asn.map_or(0, |asn| asn.value),
-        listen: bgp.listen,
+        listen: bgp.listen.map_or(BgpSettings::LISTEN, |listen| listen.value),
         accept_default: bgp.accept_default,
         peers: bgp.peers.into_iter().map(|peer| peer.peer.value).collect(),
     })
+}
+
+/// Two listeners at one address: the second would fail when the agent starts.
+fn check_listeners(report: &mut Report<'_>, draft: &Draft) {
+    let bgp = draft.bgp.as_ref().and_then(|bgp| bgp.listen);
+    let (ours, metrics) = (bgp.map_or(BgpSettings::LISTEN, |l| l.value), draft.metrics_listen);
+    let theirs = metrics.map_or(Settings::METRICS_LISTEN, |l| l.value);
+    let meet = ours.ip() == theirs.ip() || ours.ip().is_unspecified() || theirs.ip().is_unspecified();
+    if draft.bgp.is_none() || ours.port() != theirs.port() || ours.port() == 0 || !meet {
+        return;
+    }
+    // At least one was said, for the defaults do not meet.
+    if let Some(metrics) = metrics {
+        let (section, other) = ("[metrics]", "BGP");
+        report.error(metrics.at, Problem::ListenTwice { section, addr: theirs, other, other_addr: ours });
+    } else if let Some(bgp) = bgp {
+        let (section, other) = ("[bgp]", "the metrics' server");
+        report.error(bgp.at, Problem::ListenTwice { section, addr: ours, other, other_addr: theirs });
+    }
 }
 
 fn check_peers(report: &mut Report<'_>, draft: &Draft) {
@@ -175,12 +186,13 @@ fn check_overlaps(report: &mut Report<'_>, draft: &Draft) {
         for (first_at, first, other) in claims.iter().take(n).filter(|(.., other)| other.overlaps(prefix)) {
             let own = |claim| matches!(claim, Claim::Anycast | Claim::OwnAddress | Claim::RouterId);
             let peer_is_self = match (*claim, *first) {
-                (Claim::Peer, ours) if own(ours) => Some((*at, ours.describe(other))),
-                (ours, Claim::Peer) if own(ours) => Some((*first_at, ours.describe(prefix))),
+                (Claim::Peer, ours) if own(ours) => Some((*at, ours.describe(other), *first_at)),
+                (ours, Claim::Peer) if own(ours) => Some((*first_at, ours.describe(prefix), *at)),
                 _ => None,
             };
-            if let Some((at, what)) = peer_is_self {
-                report.error(at, Problem::PeerIsSelf { addr: prefix.addr().to_string(), what });
+            if let Some((at, what, line)) = peer_is_self {
+                let (addr, line) = (prefix.addr().to_string(), report.line(line));
+                report.error(at, Problem::PeerIsSelf { addr, what, line });
             } else if let Some(why) = claim.harm(*first) {
                 let line = report.line(*first_at);
                 let (one, other) = (claim.describe(prefix), first.describe(other));

@@ -10,6 +10,7 @@ mod duration;
 mod error;
 mod later;
 mod print;
+mod problem;
 mod ranges;
 mod reader;
 mod schema;
@@ -21,7 +22,8 @@ use std::path::PathBuf;
 
 use toml::de::DeTable;
 
-pub use error::{ConfigError, ConfigErrors, Notice, Place, Problem, Warning};
+pub use error::{ConfigError, ConfigErrors, Place, Warning};
+pub use problem::{Notice, Problem};
 pub use settings::*;
 
 use reader::{Report, clip};

@@ -5,13 +5,14 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use petiole_prefix::{Family, Prefix, PrefixError};
+use petiole_prefix::{Prefix, PrefixError};
 use serde_spanned::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::duration;
-use crate::error::{ConfigError, Notice, Place, Problem, Warning};
+use crate::error::{ConfigError, Place, Warning};
 use crate::later;
+use crate::problem::{Notice, Problem};
 
 /// A value and the byte offset where it stood.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -146,10 +147,16 @@ impl<'a> Section<'a> {
         write: &'static str,
     ) -> Option<Field<'a>> {
         let field = self.field(key);
-        if field.is_none() {
+        if field.is_none() && !self.misspelt(key) {
             report.error(self.at, Problem::Missing { section: self.shape.name, key, write });
         }
         field
+    }
+
+    /// Whether a key was probably meant by one that is not known: one mistake, one message.
+    pub(crate) fn misspelt(&self, key: &str) -> bool {
+        let unknown = self.table.keys().map(|k| k.get_ref().as_ref()).filter(|k| !self.shape.keys.contains(k));
+        unknown.into_iter().any(|k| nearest(k, self.shape.keys) == Some(key))
     }
 
     /// The tables of an array of tables; reports where it is something else.
@@ -209,10 +216,20 @@ impl<'a> Field<'a> {
         };
         let number = u64::from_str_radix(integer.as_str(), integer.radix()).ok().filter(|n| (min..=max).contains(n));
         if number.is_none() {
-            let Self { section, key, at, .. } = *self;
-            report.error(at, Problem::OutOfRange { section, key, value: clip(&integer.to_string()), min, max });
+            self.out_of_range(report, min, max);
         }
         number
+    }
+
+    pub(crate) fn out_of_range(&self, report: &mut Report<'_>, min: u64, max: u64) {
+        let Self { section, key, at, value } = *self;
+        let value = value.as_integer().map(|n| clip(&n.to_string())).unwrap_or_default();
+        report.error(at, Problem::OutOfRange { section, key, value, min, max });
+    }
+
+    /// The number where the value is one of 64 bits and not negative; reports nothing.
+    pub(crate) fn as_number(&self) -> Option<u64> {
+        self.value.as_integer().and_then(|n| u64::from_str_radix(n.as_str(), n.radix()).ok())
     }
 
     pub(crate) fn duration(&self, report: &mut Report<'_>) -> Option<Duration> {
@@ -249,6 +266,20 @@ impl<'a> Field<'a> {
                 None
             }
         }
+    }
+
+    /// The prefix of a single address.
+    pub(crate) fn host_prefix(&self, report: &mut Report<'_>) -> Option<Prefix> {
+        let text = self.string(report, "an address with its length, such as \"10.122.0.11/32\"")?;
+        let wanted = match text.parse::<Prefix>() {
+            Ok(prefix) if prefix.is_host() => return Some(prefix),
+            Ok(prefix) => format!("the address itself with /{}", prefix.family().max_len()),
+            Err(PrefixError::HostBits { addr, .. }) => format!("\"{}\"", Prefix::host(addr)),
+            Err(_) => return self.prefix(report),
+        };
+        let Self { section, key, at, .. } = *self;
+        report.error(at, Problem::NotOneAddress { section, key, text: clip(text), wanted });
+        None
     }
 
     pub(crate) fn address(&self, report: &mut Report<'_>, example: &'static str) -> Option<IpAddr> {
@@ -292,6 +323,11 @@ impl<'a> Field<'a> {
         None
     }
 
+    /// Whether the value is a whole number, of whatever size.
+    pub(crate) const fn is_integer(&self) -> bool {
+        matches!(self.value, DeValue::Integer(_))
+    }
+
     /// The elements of an array, as fields of the same name.
     pub(crate) fn items(&self, report: &mut Report<'_>, wanted: &'static str) -> Option<Vec<Self>> {
         let Self { section, key, .. } = *self;
@@ -331,11 +367,6 @@ pub(crate) fn clip(text: &str) -> String {
         Some((end, _)) => format!("{}...", text.get(..end).unwrap_or(text)),
         None => text.to_owned(),
     }
-}
-
-/// The family's host length, for messages.
-pub(crate) const fn host_len(prefix: &Prefix) -> u8 {
-    Family::of(prefix.addr()).max_len()
 }
 
 const fn found(value: &DeValue<'_>) -> &'static str {

@@ -68,3 +68,14 @@ impl<'a> Url<'a> {
         Ok(Self { https, authority, port, path })
     }
 }
+
+/// The text without what stands before an `@`: it may be a password, and messages end up in logs.
+pub(crate) fn redacted(text: &str) -> String {
+    let after_scheme = text.find("://").map_or(0, |at| at + 3);
+    match text.rfind('@') {
+        Some(at) if at >= after_scheme => {
+            format!("{}***{}", text.get(..after_scheme).unwrap_or_default(), text.get(at..).unwrap_or_default())
+        }
+        Some(_) | None => text.to_owned(),
+    }
+}

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use super::{AnnounceDraft, inline};
 use crate::duration;
-use crate::error::{Notice, Problem};
+use crate::problem::{Notice, Problem};
 use crate::ranges;
-use crate::reader::{At, Field, Report, Section, Shape, host_len, nearest, quoted};
+use crate::reader::{At, Field, Report, Section, Shape, nearest, quoted};
 use crate::settings::{Announce, AnnounceKind, HealthCheck, HealthSettings};
-use crate::url::Url;
+use crate::url::{self, Url};
 
 pub(super) fn read(report: &mut Report<'_>, root: &Section<'_>) -> Vec<AnnounceDraft> {
     let sections = root.sections(report, "announce", &ANNOUNCE);
@@ -19,7 +19,13 @@ fn read_one(report: &mut Report<'_>, section: &Section<'_>) -> Option<AnnounceDr
     let kind = section.required(report, "kind", "kind = \"anycast\" or kind = \"service-range\"");
     let kind = kind.and_then(|field| read_kind(report, &field));
     let field = section.required(report, "prefix", "what is announced, prefix = \"10.122.255.1/32\"");
-    let prefix = field.and_then(|field| Some(At { at: field.at, value: field.prefix(report)? }));
+    let prefix = field.and_then(|field| {
+        let value = match kind {
+            Some(AnnounceKind::Anycast) => field.host_prefix(report)?,
+            Some(AnnounceKind::ServiceRange) | None => field.prefix(report)?,
+        };
+        Some(At { at: field.at, value })
+    });
     let health = match section.raw("health") {
         Some(_) => inline(report, section, "health", &HEALTH).and_then(|health| read_health(report, &health)),
         None => {
@@ -34,8 +40,6 @@ fn read_one(report: &mut Report<'_>, section: &Section<'_>) -> Option<AnnounceDr
         let wanted = "a prefix that the fabric can route, such as \"10.122.255.1/32\"";
         let (section, key) = (ANNOUNCE.name, "prefix");
         report.error(at, Problem::UselessAddress { section, key, addr: prefix.to_string(), why, wanted });
-    } else if kind == AnnounceKind::Anycast && !prefix.is_host() {
-        report.error(at, Problem::AnycastRange { prefix, max: host_len(&prefix) });
     }
     Some(AnnounceDraft { announce: At { at, value: Announce { kind, prefix, health } } })
 }
@@ -51,11 +55,13 @@ fn read_kind(report: &mut Report<'_>, field: &Field<'_>) -> Option<AnnounceKind>
 }
 
 fn read_health(report: &mut Report<'_>, health: &Section<'_>) -> Option<HealthSettings> {
-    let given: Vec<Field<'_>> = ["http", "tcp", "command"].iter().filter_map(|key| health.field(key)).collect();
+    let given: Vec<Field<'_>> = CHECKS.into_iter().filter_map(|key| health.field(key)).collect();
     let check = match given.as_slice() {
         [one] => read_check(report, health, one),
         [] => {
-            report.error(health.at, Problem::CheckCount { found: "no check".to_owned() });
+            if !CHECKS.into_iter().any(|key| health.misspelt(key)) {
+                report.error(health.at, Problem::CheckCount { found: "no check".to_owned() });
+            }
             None
         }
         [_, second, ..] => {
@@ -121,8 +127,9 @@ fn read_http(report: &mut Report<'_>, health: &Section<'_>, field: &Field<'_>) -
             let (section, key) = (field.section, field.key);
             let guess = format!("http://{text}");
             let near = !text.contains("://") && Url::parse(&guess).is_ok();
-            let wanted = if near { quoted(&guess) } else { "such as \"http://127.0.0.1:10256/healthz\"".to_owned() };
-            report.error(field.at, Problem::BadUrl { section, key, text: quoted(text), why, wanted });
+            let wanted =
+                if near { quoted(&guess) } else { "one such as \"http://127.0.0.1:10256/healthz\"".to_owned() };
+            report.error(field.at, Problem::BadUrl { section, key, text: quoted(&url::redacted(text)), why, wanted });
             return None;
         }
     };
@@ -189,12 +196,13 @@ const MIN_INTERVAL: Duration = Duration::from_millis(10);
 const MAX_INTERVAL: Duration = Duration::from_secs(3600);
 const MAX_COUNT: u64 = 1000;
 
-const ANNOUNCE: Shape = Shape {
+const CHECKS: [&str; 3] = ["http", "tcp", "command"];
+pub(super) const ANNOUNCE: Shape = Shape {
     name: "[[announce]]",
     keys: &["kind", "prefix", "health"],
     wanted: "a section with double brackets, [[announce]]",
 };
-const HEALTH: Shape = Shape {
+pub(super) const HEALTH: Shape = Shape {
     name: "health",
     keys: &["http", "tcp", "command", "ca", "insecure", "interval", "timeout", "rise", "fall"],
     wanted: "{ http = \"http://127.0.0.1:10256/healthz\" }",

@@ -5,21 +5,19 @@ use std::time::Duration;
 
 use super::{BgpDraft, PeerDraft, open};
 use crate::duration;
-use crate::error::{Notice, Problem};
+use crate::problem::{Notice, Problem};
 use crate::reader::{At, Field, Report, Section, Shape, quoted};
 use crate::settings::{BgpSettings, PeerSettings};
 
 pub(super) fn read(report: &mut Report<'_>, root: &Section<'_>) -> Option<BgpDraft> {
     let bgp = open(report, root, "bgp", &BGP)?;
     let peers = bgp.sections(report, "peer", &PEER);
-    let asn = bgp.field("asn");
-    if asn.is_none() {
-        report.error(bgp.at, Problem::Missing { section: BGP.name, key: "asn", write: OWN_ASN });
-    }
+    let asn = bgp.required(report, "asn", "the node's own AS number, asn = 4200000011");
+    let listen = bgp.field("listen").and_then(|f| Some(At { at: f.at, value: f.socket(report, BgpSettings::PORT)? }));
     Some(BgpDraft {
         at: bgp.at,
         asn: asn.and_then(|field| read_own_asn(report, &field)),
-        listen: bgp.field("listen").and_then(|f| f.socket(report, BgpSettings::PORT)).unwrap_or(BgpSettings::LISTEN),
+        listen,
         accept_default: bgp.field("accept_default").and_then(|f| f.boolean(report)).unwrap_or(false),
         first_peer: peers.first().map(|peer| peer.at),
         peers: peers.iter().filter_map(|peer| read_peer(report, peer)).collect(),
@@ -88,7 +86,13 @@ fn read_asn(
     whose: &'static str,
     example: &'static str,
 ) -> Option<u32> {
-    let asn = u32::try_from(field.number(report, wanted, 0, u64::from(u32::MAX))?).ok()?;
+    let Some(asn) = field.as_number().and_then(|n| u32::try_from(n).ok()) else {
+        match field.is_integer() {
+            true => field.out_of_range(report, 1, u64::from(u32::MAX) - 1),
+            false => field.wrong_type(report, wanted),
+        }
+        return None;
+    };
     let why = match asn {
         0 => "which no speaker may use (RFC 7607)",
         23456 => "AS_TRANS, the stand-in for numbers that need four octets (RFC 6793)",
@@ -127,10 +131,9 @@ impl PeerSettings {
     pub const HOLD_TIME: Duration = Duration::from_secs(9);
 }
 
-const OWN_ASN: &str = "the node's own AS number, asn = 4200000011";
-const BGP: Shape =
+pub(super) const BGP: Shape =
     Shape { name: "[bgp]", keys: &["asn", "listen", "accept_default", "peer"], wanted: "a section, [bgp]" };
-const PEER: Shape = Shape {
+pub(super) const PEER: Shape = Shape {
     name: "[[bgp.peer]]",
     keys: &["address", "asn", "hold_time", "port", "passive"],
     wanted: "a section with double brackets, [[bgp.peer]]",

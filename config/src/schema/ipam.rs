@@ -3,7 +3,7 @@
 use petiole_prefix::Family;
 
 use super::open;
-use crate::error::Problem;
+use crate::problem::Problem;
 use crate::ranges;
 use crate::reader::{At, Report, Section, Shape};
 use crate::settings::PoolSettings;
@@ -67,8 +67,8 @@ impl PoolSettings {
     }
 }
 
-const IPAM: Shape = Shape { name: "[ipam]", keys: &["pools"], wanted: "a section, [ipam]" };
-const POOL: Shape = Shape {
+pub(super) const IPAM: Shape = Shape { name: "[ipam]", keys: &["pools"], wanted: "a section, [ipam]" };
+pub(super) const POOL: Shape = Shape {
     name: "[[ipam.pools]]",
     keys: &["cidr", "block_size"],
     wanted: "a list, pools = [{ cidr = \"10.123.128.0/17\", block_size = 26 }]",

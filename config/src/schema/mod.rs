@@ -24,7 +24,7 @@ pub(crate) struct Draft {
     pub(crate) announce: Vec<AnnounceDraft>,
     pub(crate) pools: Vec<At<PoolSettings>>,
     pub(crate) paths: Paths,
-    pub(crate) metrics_listen: At<std::net::SocketAddr>,
+    pub(crate) metrics_listen: Option<At<std::net::SocketAddr>>,
 }
 
 pub(crate) struct NodeDraft {
@@ -51,7 +51,7 @@ pub(crate) struct BgpDraft {
     /// Where `[bgp]` is.
     pub(crate) at: usize,
     pub(crate) asn: Option<At<u32>>,
-    pub(crate) listen: std::net::SocketAddr,
+    pub(crate) listen: Option<At<std::net::SocketAddr>>,
     pub(crate) accept_default: bool,
     pub(crate) peers: Vec<PeerDraft>,
     /// Where the first `[[bgp.peer]]` is, readable or not.
@@ -93,6 +93,14 @@ fn open<'a>(report: &mut Report<'_>, root: &Section<'a>, key: &str, shape: &'sta
 /// Opens a table that is the value of a key, if it is there.
 fn inline<'a>(report: &mut Report<'_>, of: &Section<'a>, key: &str, shape: &'static Shape) -> Option<Section<'a>> {
     open(report, of, key, shape)
+}
+
+/// The keys of every table there is.
+#[cfg(test)]
+pub(crate) fn all_keys() -> impl Iterator<Item = &'static [&'static str]> {
+    let shapes = [&FILE, &node::NODE, &store::STORE, &store::ETCD, &bgp::BGP, &bgp::PEER, &announce::ANNOUNCE];
+    let more = [&announce::HEALTH, &ipam::IPAM, &ipam::POOL, &paths::PATHS, &paths::METRICS];
+    shapes.into_iter().chain(more).map(|shape| shape.keys)
 }
 
 const FILE: Shape =

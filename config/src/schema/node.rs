@@ -5,9 +5,9 @@ use std::net::{IpAddr, Ipv4Addr};
 use petiole_prefix::Prefix;
 
 use super::{NodeDraft, open};
-use crate::error::Problem;
+use crate::problem::Problem;
 use crate::ranges;
-use crate::reader::{At, Field, Report, Section, Shape, host_len, nearest, quoted};
+use crate::reader::{At, Field, Report, Section, Shape, nearest, quoted};
 use crate::settings::Role;
 
 pub(super) fn read(report: &mut Report<'_>, root: &Section<'_>) -> NodeDraft {
@@ -94,10 +94,8 @@ fn read_router_id(report: &mut Report<'_>, field: &Field<'_>) -> Option<Ipv4Addr
 fn read_addresses(report: &mut Report<'_>, field: &Field<'_>) -> Vec<At<Prefix>> {
     let mut addresses: Vec<At<Prefix>> = Vec::new();
     for item in field.items(report, "a list such as [\"10.122.0.11/32\", \"fd00:122::11/128\"]").unwrap_or_default() {
-        let Some(prefix) = item.prefix(report) else { continue };
-        if !prefix.is_host() {
-            report.error(item.at, Problem::AddressRange { prefix, max: host_len(&prefix) });
-        } else if let Some(why) = ranges::useless(&prefix) {
+        let Some(prefix) = item.host_prefix(report) else { continue };
+        if let Some(why) = ranges::useless(&prefix) {
             let wanted = "an address that the fabric can route, such as \"10.122.0.11/32\"";
             let (section, key) = (item.section, item.key);
             report.error(item.at, Problem::UselessAddress { section, key, addr: prefix.to_string(), why, wanted });
@@ -111,7 +109,7 @@ fn read_addresses(report: &mut Report<'_>, field: &Field<'_>) -> Vec<At<Prefix>>
     addresses
 }
 
-const NODE: Shape =
+pub(super) const NODE: Shape =
     Shape { name: "[node]", keys: &["name", "roles", "router_id", "addresses"], wanted: "a section, [node]" };
 
 /// Calico and Kubernetes both take DNS names; RFC 1123 ends them here.

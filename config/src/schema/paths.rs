@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use super::open;
-use crate::error::Problem;
+use crate::problem::Problem;
 use crate::reader::{At, Report, Section, Shape};
 use crate::settings::{Paths, Settings};
 
@@ -23,10 +23,9 @@ pub(super) fn read(report: &mut Report<'_>, root: &Section<'_>) -> Paths {
     Paths { state: state.unwrap_or(default.state), run: run.unwrap_or(default.run) }
 }
 
-pub(super) fn read_metrics(report: &mut Report<'_>, root: &Section<'_>) -> At<SocketAddr> {
+pub(super) fn read_metrics(report: &mut Report<'_>, root: &Section<'_>) -> Option<At<SocketAddr>> {
     let field = open(report, root, "metrics", &METRICS).and_then(|metrics| metrics.field("listen"));
-    let listen = field.and_then(|f| Some(At { at: f.at, value: f.socket(report, Settings::METRICS_LISTEN.port())? }));
-    listen.unwrap_or(At { at: 0, value: Settings::METRICS_LISTEN })
+    field.and_then(|f| Some(At { at: f.at, value: f.socket(report, Settings::METRICS_LISTEN.port())? }))
 }
 
 impl Settings {
@@ -44,5 +43,5 @@ impl Default for Paths {
 /// a suffix of a few more.
 const MAX_RUN: usize = 90;
 
-const PATHS: Shape = Shape { name: "[paths]", keys: &["state", "run"], wanted: "a section, [paths]" };
-const METRICS: Shape = Shape { name: "[metrics]", keys: &["listen"], wanted: "a section, [metrics]" };
+pub(super) const PATHS: Shape = Shape { name: "[paths]", keys: &["state", "run"], wanted: "a section, [paths]" };
+pub(super) const METRICS: Shape = Shape { name: "[metrics]", keys: &["listen"], wanted: "a section, [metrics]" };

@@ -1,10 +1,10 @@
 //! `[store]`.
 
 use super::{StoreDraft, inline, open};
-use crate::error::Problem;
+use crate::problem::Problem;
 use crate::reader::{At, Field, Report, Section, Shape, quoted};
 use crate::settings::EtcdSettings;
-use crate::url::Url;
+use crate::url::{self, Url};
 
 pub(super) fn read(report: &mut Report<'_>, root: &Section<'_>) -> Option<At<StoreDraft>> {
     let value = root.raw("store")?;
@@ -85,7 +85,7 @@ fn read_etcd(report: &mut Report<'_>, etcd: &Section<'_>) -> StoreDraft {
 fn read_endpoint<'a>(report: &mut Report<'_>, item: &Field<'a>) -> Option<&'a str> {
     let text = item.string(report, "endpoints as strings, such as [\"http://10.122.0.1:2379\"]")?;
     let (section, key) = (item.section, item.key);
-    let example = || "such as \"http://10.122.0.1:2379\"".to_owned();
+    let example = || "one such as \"http://10.122.0.1:2379\"".to_owned();
     let (why, wanted) = match Url::parse(text) {
         Ok(url) if url.port.is_none() => {
             // The client would take the scheme's port, 80 or 443, where no etcd listens.
@@ -101,12 +101,12 @@ fn read_endpoint<'a>(report: &mut Report<'_>, item: &Field<'a>) -> Option<&'a st
             (why, if near { quoted(&guess) } else { example() })
         }
     };
-    report.error(item.at, Problem::BadUrl { section, key, text: quoted(text), why, wanted });
+    report.error(item.at, Problem::BadUrl { section, key, text: quoted(&url::redacted(text)), why, wanted });
     None
 }
 
-const STORE: Shape = Shape { name: "[store]", keys: &["etcd", "embedded"], wanted: "a section, [store]" };
-const ETCD: Shape = Shape {
+pub(super) const STORE: Shape = Shape { name: "[store]", keys: &["etcd", "embedded"], wanted: "a section, [store]" };
+pub(super) const ETCD: Shape = Shape {
     name: "[store] etcd",
     keys: &["endpoints", "ca", "cert", "key"],
     wanted: "{ endpoints = [\"http://10.122.0.1:2379\"] }",

@@ -71,3 +71,152 @@ fn no_text_gives_the_defaults() {
     assert_eq!(settings.paths.api_socket().to_str(), Some("/run/petiole/api.sock"));
     assert!(settings.bgp.is_none() && settings.node.roles.is_empty());
 }
+
+#[test]
+fn the_examples_are_valid_and_raise_no_warning() {
+    for (name, text) in EXAMPLES {
+        match load(text, name, &Facts::new("host1")) {
+            Ok((_, warnings)) => assert_eq!(warnings, [], "{name}"),
+            Err(errors) => panic!("{errors}"),
+        }
+    }
+}
+
+/// The annotated example must not lag behind: it names every key, and where it says "Default: this", that is the default.
+#[test]
+fn the_annotated_example_has_every_key_and_the_true_defaults() {
+    let (_, text) = EXAMPLES[0];
+    for keys in schema::all_keys() {
+        for key in keys {
+            let said = text.lines().any(|line| {
+                let words: Vec<&str> = line.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').collect();
+                words.contains(key)
+            });
+            assert!(said, "{key} is missing");
+        }
+    }
+    let (example, default) = (good(text), good(""));
+    assert_eq!(example.paths, default.paths);
+    assert_eq!(example.metrics_listen, default.metrics_listen);
+    let bgp = example.bgp.unwrap();
+    assert_eq!(bgp.listen, BgpSettings::LISTEN);
+    assert_eq!((bgp.peers[0].port, bgp.peers[0].hold_time), (BgpSettings::PORT, PeerSettings::HOLD_TIME));
+    let health = example.announce[0].health.clone().unwrap();
+    assert_eq!(
+        (health.interval, health.rise, health.fall),
+        (HealthSettings::INTERVAL, HealthSettings::RISE, HealthSettings::FALL)
+    );
+}
+
+#[test]
+fn the_environments_name_goes_before_the_files_and_says_so() {
+    let mut facts = Facts::new("host1");
+    facts.environment.insert(NODE_NAME.to_owned(), "node7".to_owned());
+    let (settings, warnings) = load("[node]\nname = \"worker1\"", "petiole.toml", &facts).unwrap();
+    assert_eq!(settings.node.name, "node7");
+    let texts: Vec<String> = warnings.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        texts,
+        ["petiole.toml:2:8: the node's name is \"node7\" from PETIOLE_NODE_NAME, not \"worker1\" from the file"]
+    );
+    let (settings, warnings) = load("", "petiole.toml", &facts).unwrap();
+    assert_eq!((settings.node.name.as_str(), warnings.len()), ("node7", 0));
+    assert_eq!(good("").node.name, "host1");
+    assert_eq!(good("[node]\nname = \"Worker-1.rack_2\"").node.name, "Worker-1.rack_2", "upper case stays");
+}
+
+#[test]
+fn the_embedded_store_follows_the_state_folder() {
+    let settings = good("[paths]\nstate = \"/srv/petiole\"\nrun = \"/srv/run\"");
+    assert_eq!(settings.store, StoreSettings::Embedded("/srv/petiole/store".into()));
+    assert_eq!(settings.paths.cni_socket().to_str(), Some("/srv/run/cni.sock"));
+    let settings = good("[store]\nembedded = \"/elsewhere\"");
+    assert_eq!(settings.store, StoreSettings::Embedded("/elsewhere".into()));
+}
+
+#[test]
+fn every_kind_of_check_is_read() {
+    let check = |table: &str| {
+        let text = format!("[[announce]]\nkind = \"service-range\"\nprefix = \"10.123.0.0/17\"\nhealth = {table}");
+        good(&text).announce[0].health.clone().unwrap()
+    };
+    let http = check(r#"{ http = "https://[::1]:6443/readyz?verbose", ca = "/ca.crt", interval = "100ms" }"#);
+    let url = "https://[::1]:6443/readyz?verbose".to_owned();
+    assert_eq!(http.check, HealthCheck::Http { url, ca: Some("/ca.crt".into()), insecure: false });
+    assert_eq!((http.interval, http.timeout), (Duration::from_millis(100), Duration::from_millis(100)));
+    let tcp = check(r#"{ tcp = "[::1]:6443", interval = "1h", timeout = "1ms", rise = 1, fall = 1000 }"#);
+    assert_eq!(tcp.check, HealthCheck::Tcp("[::1]:6443".parse().unwrap()));
+    assert_eq!(
+        (tcp.interval, tcp.timeout, tcp.rise, tcp.fall),
+        (Duration::from_secs(3600), Duration::from_millis(1), 1, 1000)
+    );
+    let command = check(r#"{ command = ["/bin/sh", "-c", "exit 0"] }"#);
+    assert_eq!(command.check, HealthCheck::Command(vec!["/bin/sh".into(), "-c".into(), "exit 0".into()]));
+}
+
+#[test]
+fn tables_may_be_written_in_any_way_toml_knows() {
+    let sections = good(
+        "[store]\nembedded = \"/s\"\n[bgp]\nasn = 65010\n[[bgp.peer]]\naddress = \"10.0.0.0\"\nasn = \"external\"\nhold_time = \"0s\"\npassive = true\nport = 1790",
+    );
+    let inline = good(
+        "store.embedded = \"/s\"\nbgp = { asn = 0xfdf2, peer = [{ address = \"10.0.0.0\", asn = \"external\", hold_time = \"0h\", passive = true, port = 1_790 }] }",
+    );
+    assert_eq!(sections, inline);
+    let turned = good(
+        "[[bgp.peer]]\naddress = \"10.0.0.0\"\nasn = \"external\"\nhold_time = \"0ms\"\npassive = true\nport = 1790\n[bgp]\nasn = 65010\n[store]\nembedded = \"/s\"",
+    );
+    assert_eq!(sections, turned);
+}
+
+#[test]
+fn announcements_may_lie_inside_each_other() {
+    let text = "[[announce]]\nkind = \"service-range\"\nprefix = \"10.123.0.0/17\"\n[[announce]]\nkind = \"service-range\"\nprefix = \"10.123.64.0/24\"\n[[announce]]\nkind = \"anycast\"\nprefix = \"10.123.0.1/32\"";
+    assert_eq!(good(text).announce.len(), 3);
+}
+
+#[test]
+fn a_bgp_section_without_peers_speaks_to_nobody() {
+    assert_eq!(good("[bgp]\nasn = 65010").bgp, None);
+    assert_eq!(
+        warned("[bgp]\nasn = 65010"),
+        "petiole.toml:1:1: [bgp] has no peer, so this node announces and learns nothing: write one [[bgp.peer]] per uplink"
+    );
+}
+
+#[test]
+fn what_is_probably_not_meant_is_a_warning() {
+    let peer = "[store]\nembedded = \"/s\"\n[bgp]\nasn = 65010\n[[bgp.peer]]\naddress = \"10.0.0.0\"\nasn = 65001\n";
+    assert_eq!(
+        warned(&format!("{peer}hold_time = \"0s\"\n")),
+        "petiole.toml:8:13: a hold time of 0 turns keepalives off: a leaf that dies silently is noticed only when TCP gives up"
+    );
+    let range = "[[announce]]\nkind = \"service-range\"\nprefix = \"10.123.0.0/17\"\n";
+    assert_eq!(
+        warned(&format!("{range}health = {{ tcp = \"127.0.0.1:80\" }}")),
+        "petiole.toml:3:10: 10.123.0.0/17 is never announced, for no peer is configured: write one [[bgp.peer]] per uplink"
+    );
+    assert_eq!(
+        warned(&format!("{peer}{range}")),
+        "petiole.toml:10:10: 10.123.0.0/17 has no `health`, so it is announced whether its service works or not"
+    );
+    assert_eq!(
+        warned(&format!("{peer}{range}health = {{ http = \"https://127.0.0.1/\", insecure = true }}")),
+        "petiole.toml:11:52: `insecure` takes any certificate: whoever answers at that address decides whether this node announces"
+    );
+    assert_eq!(
+        warned(&format!("{peer}[node]\nroles = [\"master\", \"ingress\"]\n")),
+        "petiole.toml:9:10: role master has no [[announce]] of kind anycast: this node announces nothing for it\n\
+         petiole.toml:9:20: role ingress has no [[announce]] of kind service-range: this node announces nothing for it"
+    );
+}
+
+#[test]
+fn settings_print_as_the_text_that_gives_them() {
+    let mut texts: Vec<&str> = EXAMPLES.iter().map(|(_, text)| *text).collect();
+    texts.extend(["", CONTRACT, "[node]\nrouter_id = \"10.0.0.1\"\n[metrics]\nlisten = \"[::1]:0\""]);
+    for text in texts {
+        let settings = good(text);
+        assert_eq!(good(&settings.to_toml()), settings, "{}", settings.to_toml());
+    }
+}

@@ -4,6 +4,14 @@ mod accepted;
 mod refused;
 mod robust;
 
+/// The example files with their names; the first is the annotated one.
+const EXAMPLES: [(&str, &str); 4] = [
+    ("petiole.toml", include_str!("../../examples/petiole.toml")),
+    ("worker.toml", include_str!("../../examples/worker.toml")),
+    ("master.toml", include_str!("../../examples/master.toml")),
+    ("ingress.toml", include_str!("../../examples/ingress.toml")),
+];
+
 /// The settings of a text that must be right, without its warnings.
 fn good(text: &str) -> Settings {
     match load(text, "petiole.toml", &Facts::new("host1")) {

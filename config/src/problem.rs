@@ -1,0 +1,473 @@
+//! What can be wrong with a configuration, each with what to write instead.
+
+use std::net::SocketAddr;
+
+use petiole_prefix::{Prefix, PrefixError};
+
+/// What is wrong, and what to write. `section` is written as in the file: `[node]`, `[[bgp.peer]]`, `health`.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Problem {
+    /// The bytes are no UTF-8.
+    #[error("this byte is not UTF-8: write the file as plain UTF-8 text")]
+    NotUtf8,
+    /// The text is no TOML.
+    #[error("not valid TOML: {0}; the rest of the file is checked once this is right")]
+    Syntax(String),
+    /// A section that does not exist.
+    #[error("there is no section {key:?}{} {valid}", suggest(near, "the sections are"))]
+    UnknownSection {
+        /// What was written.
+        key: String,
+        /// The nearest section.
+        near: Option<&'static str>,
+        /// All sections.
+        valid: String,
+    },
+    /// A key that does not exist.
+    #[error("{section} has no key {key:?}{} {valid}", suggest(near, "its keys are"))]
+    UnknownKey {
+        /// Where it was written.
+        section: &'static str,
+        /// What was written.
+        key: String,
+        /// The nearest key.
+        near: Option<&'static str>,
+        /// All keys of the section.
+        valid: String,
+    },
+    /// A key of the contract whose feature does not exist yet.
+    #[error("`{key}` in {section} is known, but this version has no {feature}: remove it")]
+    NotYet {
+        /// Where it was written.
+        section: &'static str,
+        /// The key.
+        key: &'static str,
+        /// What is missing.
+        feature: &'static str,
+    },
+    /// A value of another type.
+    #[error("`{key}` in {section} is {found}: write {wanted}")]
+    WrongType {
+        /// Where.
+        section: &'static str,
+        /// The key.
+        key: &'static str,
+        /// The type found, with its article.
+        found: &'static str,
+        /// What is expected, with an example.
+        wanted: &'static str,
+    },
+    /// A section written as something else.
+    #[error("{section} is {found}: write it as {wanted}")]
+    NotATable {
+        /// The section.
+        section: &'static str,
+        /// The type found, with its article.
+        found: &'static str,
+        /// The form, with an example.
+        wanted: &'static str,
+    },
+    /// A key that has no default.
+    #[error("{section} needs `{key}`: write {write}")]
+    Missing {
+        /// Where.
+        section: &'static str,
+        /// The key.
+        key: &'static str,
+        /// An example.
+        write: &'static str,
+    },
+    /// A number outside its range.
+    #[error("`{key}` in {section} is {value}: write a number from {min} to {max}")]
+    OutOfRange {
+        /// Where.
+        section: &'static str,
+        /// The key.
+        key: &'static str,
+        /// What was written.
+        value: String,
+        /// Smallest.
+        min: u64,
+        /// Largest.
+        max: u64,
+    },
+    /// A duration that cannot be read.
+    #[error("`{key}` in {section} is no duration: {}; a duration is a whole number with its unit, one of ms, s, m and h, such as \"500ms\" or \"9s\"",
+        .near.as_ref().map_or_else(|| format!("{text} cannot be read"), |near| format!("{text} should be \"{near}\"")))]
+    BadDuration {
+        /// Where.
+        section: &'static str,
+        /// The key.
+        key: &'static str,
+        /// What was written, quoted.
+        text: String,
+        /// What was probably meant.
+        near: Option<String>,
+    },
+    /// A duration outside its range.
+    #[error("`{key}` in {section} is {value}: write {min} to {max}")]
+    DurationRange {
+        /// Where.
+        section: &'static str,
+        /// The key.
+        key: &'static str,
+        /// What was written.
+        value: String,
+        /// Shortest.
+        min: &'static str,
+        /// Longest.
+        max: &'static str,
+    },
+    /// A probe that may take longer than the time between two.
+    #[error(
+        "`timeout` is {timeout} but `interval` is {interval}, so probes would overlap: write a timeout of at most {interval}"
+    )]
+    TimeoutOverInterval {
+        /// The timeout.
+        timeout: String,
+        /// The interval.
+        interval: String,
+    },
+    /// A hold time BGP cannot carry.
+    #[error(
+        "`hold_time` is {0}: BGP (RFC 4271, section 4.2) allows whole seconds, at least \"3s\" and at most \"65535s\", or \"0s\" for a session without keepalives"
+    )]
+    HoldTime(String),
+    /// A prefix that cannot be read, or has host bits.
+    #[error("`{key}` in {section}: {error}")]
+    BadPrefix {
+        /// Where.
+        section: &'static str,
+        /// The key.
+        key: &'static str,
+        /// What is wrong with it.
+        error: PrefixError,
+    },
+    /// Something that is no address.
+    #[error("`{key}` in {section} is {text}, which is no IP address: write {wanted}")]
+    BadAddress {
+        /// Where.
+        section: &'static str,
+        /// The key.
+        key: &'static str,
+        /// What was written, quoted.
+        text: String,
+        /// An example.
+        wanted: String,
+    },
+    /// Something that is no address with port.
+    #[error("`{key}` in {section} is {text}, which is no address with a port: write {wanted}")]
+    BadListen {
+        /// Where.
+        section: &'static str,
+        /// The key.
+        key: &'static str,
+        /// What was written, quoted.
+        text: String,
+        /// What was probably meant.
+        wanted: String,
+    },
+    /// An address that cannot serve here.
+    #[error("`{key}` in {section} is {addr}, {why}: write {wanted}")]
+    UselessAddress {
+        /// Where.
+        section: &'static str,
+        /// The key.
+        key: &'static str,
+        /// The address or prefix.
+        addr: String,
+        /// Why it cannot serve.
+        why: &'static str,
+        /// What to write.
+        wanted: &'static str,
+    },
+    /// A path that depends on where the agent was started.
+    #[error(
+        "`{key}` in {section} is {text}, which depends on where the agent was started: write an absolute path such as {wanted}"
+    )]
+    RelativePath {
+        /// Where.
+        section: &'static str,
+        /// The key.
+        key: &'static str,
+        /// What was written, quoted.
+        text: String,
+        /// An example.
+        wanted: &'static str,
+    },
+    /// A path that the kernel cannot bind a socket in.
+    #[error(
+        "`run` in [paths] is {len} bytes long, too long for the sockets in it: write a path of at most {max} bytes"
+    )]
+    RunPathTooLong {
+        /// Length in bytes.
+        len: usize,
+        /// The longest that works.
+        max: usize,
+    },
+    /// An empty node name.
+    #[error("the node's name is empty: write `name` in [node], such as \"worker1\"")]
+    NameEmpty,
+    /// A node name that is too long.
+    #[error("the node's name has {0} bytes: a name has at most 253")]
+    NameTooLong(usize),
+    /// A node name with a character that keys of the store cannot carry.
+    #[error(
+        "the node's name has the character {0:?}: names are parts of keys in the store, so use letters, digits, '.', '-' and '_'"
+    )]
+    NameCharacter(char),
+    /// A role that does not exist.
+    #[error("there is no role {text}{} worker, master and ingress", suggest(near, "the roles are"))]
+    UnknownRole {
+        /// What was written, quoted.
+        text: String,
+        /// The nearest role.
+        near: Option<&'static str>,
+    },
+    /// A kind of announcement that does not exist.
+    #[error("there is no kind {text} of [[announce]]{} anycast and service-range", suggest(near, "the kinds are"))]
+    UnknownKind {
+        /// What was written, quoted.
+        text: String,
+        /// The nearest kind.
+        near: Option<&'static str>,
+    },
+    /// The same thing twice.
+    #[error("{what} is already in line {first}: remove one of the two")]
+    Twice {
+        /// What, such as `role "worker"`.
+        what: String,
+        /// Line of the first.
+        first: usize,
+    },
+    /// An AS number that RFCs keep out of use.
+    #[error("`asn` in {section} is {asn}, {why}: write the AS number {whose}, such as {example}")]
+    ReservedAsn {
+        /// Where.
+        section: &'static str,
+        /// The number.
+        asn: u32,
+        /// Which RFC keeps it.
+        why: &'static str,
+        /// Whose number is meant.
+        whose: &'static str,
+        /// An example.
+        example: &'static str,
+    },
+    /// A word in place of an AS number.
+    #[error("`asn` in [[bgp.peer]] is {text}: write a number such as 65001, or \"external\" for any AS but our own")]
+    BadPeerAsn {
+        /// What was written, quoted.
+        text: String,
+    },
+    /// A peer of our own AS.
+    #[error(
+        "`asn` in [[bgp.peer]] is {0}, our own AS: a node speaks eBGP only, so leaf and node need different AS numbers"
+    )]
+    InternalPeer(u32),
+    /// A peer that is ourselves.
+    #[error("the peer {addr} is this node itself ({what}, line {line}): write the leaf's address on that uplink")]
+    PeerIsSelf {
+        /// The address.
+        addr: String,
+        /// Which of ours it is.
+        what: String,
+        /// Where that is.
+        line: usize,
+    },
+    /// Peers, but no store was chosen.
+    #[error(
+        "there are peers but no [store]: with a store of its own this node could claim a block that another node owns; write [store] with etcd = {{ endpoints = [\"http://10.122.0.1:2379\"] }}, or embedded = \"/var/lib/petiole/store\" if no other node shares these pools"
+    )]
+    StoreNotSaid,
+    /// Two stores.
+    #[error(
+        "[store] has both `etcd` and `embedded`: keep `etcd` for a cluster, or `embedded` for a node that shares its pools with nobody"
+    )]
+    TwoStores,
+    /// No endpoint.
+    #[error("`endpoints` is empty: write at least one, such as \"http://10.122.0.1:2379\"")]
+    NoEndpoints,
+    /// A URL that cannot be used.
+    #[error("`{key}` in {section} is {text}: {why}; write {wanted}")]
+    BadUrl {
+        /// Where.
+        section: &'static str,
+        /// The key.
+        key: &'static str,
+        /// What was written, quoted.
+        text: String,
+        /// What is wrong.
+        why: &'static str,
+        /// What to write.
+        wanted: String,
+    },
+    /// One of a certificate's two halves.
+    #[error("`{given}` in [store] etcd needs `{missing}`: a client certificate is two files, write both or none")]
+    HalfCertificate {
+        /// The half that was given.
+        given: &'static str,
+        /// The half that was not.
+        missing: &'static str,
+    },
+    /// TLS files for a connection without TLS.
+    #[error("`{key}` in {section} is for https, but {text} is http: write https, or remove `{key}`")]
+    TlsWithoutHttps {
+        /// Where.
+        section: &'static str,
+        /// The key.
+        key: &'static str,
+        /// The URL, quoted.
+        text: String,
+    },
+    /// An https endpoint that nothing can verify.
+    #[error(
+        "{text} is https, but [store] etcd has no `ca`: write ca = \"/etc/petiole/etcd-ca.pem\", the file that signed etcd's certificate"
+    )]
+    EndpointWithoutCa {
+        /// The endpoint, quoted.
+        text: String,
+    },
+    /// An https check that nothing can verify.
+    #[error(
+        "{text} is https, but `health` has no `ca`: write ca = \"/etc/kubernetes/pki/ca.crt\", or insecure = true to take any certificate"
+    )]
+    CheckWithoutCa {
+        /// The URL, quoted.
+        text: String,
+    },
+    /// A CA that would not be looked at.
+    #[error(
+        "`health` has both `ca` and insecure = true: keep `ca` to verify the certificate, or `insecure` to take any"
+    )]
+    CaAndInsecure,
+    /// Not exactly one check.
+    #[error(
+        "`health` has {found}: write exactly one of http = \"http://127.0.0.1:10256/healthz\", tcp = \"127.0.0.1:6443\" and command = [\"/usr/local/bin/check\"]"
+    )]
+    CheckCount {
+        /// Which ones.
+        found: String,
+    },
+    /// A command that cannot be run.
+    #[error(
+        "`command` in health {why}: write the absolute path and the arguments, such as [\"/usr/local/bin/check\", \"--quick\"]"
+    )]
+    BadCommand {
+        /// What is wrong.
+        why: &'static str,
+    },
+    /// A key of another check.
+    #[error("`{key}` in health is for `http` checks only: remove it")]
+    NotForThisCheck {
+        /// The key.
+        key: &'static str,
+    },
+    /// A range where a single address belongs.
+    #[error("`{key}` in {section} is {text}, which is more than one address: write {wanted}")]
+    NotOneAddress {
+        /// Where.
+        section: &'static str,
+        /// The key.
+        key: &'static str,
+        /// What was written.
+        text: String,
+        /// What was probably meant.
+        wanted: String,
+    },
+    /// Two things share addresses that must not.
+    #[error("{one} overlaps {other} (line {line}): {why}")]
+    Overlap {
+        /// What is here.
+        one: String,
+        /// What it overlaps.
+        other: String,
+        /// Where that is.
+        line: usize,
+        /// Why that is harmful and what to do.
+        why: &'static str,
+    },
+    /// A block size that IPAM cannot use.
+    #[error("`block_size` of pool {cidr} is {size}: write {min} to {max}{}", if *.shorter { ", for a block cannot be larger than its pool" } else { "" })]
+    BlockSize {
+        /// The pool.
+        cidr: Prefix,
+        /// What was written.
+        size: String,
+        /// Shortest allowed.
+        min: u8,
+        /// Longest allowed.
+        max: u8,
+        /// Whether the pool's own length is the limit.
+        shorter: bool,
+    },
+    /// A pool that has no room for one block.
+    #[error("pool {cidr} is smaller than one block of the default size /{default}: write block_size, {min} to {max}")]
+    PoolBelowDefaultBlock {
+        /// The pool.
+        cidr: Prefix,
+        /// The default length.
+        default: u8,
+        /// Shortest allowed.
+        min: u8,
+        /// Longest allowed.
+        max: u8,
+    },
+    /// Two listeners at one address.
+    #[error(
+        "`listen` in {section} is {addr}, but {other} listens at {other_addr}: write another port for one of the two"
+    )]
+    ListenTwice {
+        /// Where.
+        section: &'static str,
+        /// What was written.
+        addr: SocketAddr,
+        /// Who is there already.
+        other: &'static str,
+        /// The address of that.
+        other_addr: SocketAddr,
+    },
+}
+
+/// What is allowed, but probably not meant.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Notice {
+    /// `[bgp]` without a peer.
+    #[error("[bgp] has no peer, so this node announces and learns nothing: write one [[bgp.peer]] per uplink")]
+    NoPeers,
+    /// An announcement, but nobody to announce to.
+    #[error("{0} is never announced, for no peer is configured: write one [[bgp.peer]] per uplink")]
+    AnnounceWithoutPeers(Prefix),
+    /// An announcement without a gate.
+    #[error("{0} has no `health`, so it is announced whether its service works or not")]
+    NoHealth(Prefix),
+    /// A hold time of zero.
+    #[error("a hold time of 0 turns keepalives off: a leaf that dies silently is noticed only when TCP gives up")]
+    NoKeepalives,
+    /// A check that takes any certificate.
+    #[error("`insecure` takes any certificate: whoever answers at that address decides whether this node announces")]
+    Insecure,
+    /// A role without what it serves.
+    #[error("role {role} has no [[announce]] of kind {kind}: this node announces nothing for it")]
+    RoleWithoutAnnounce {
+        /// The role.
+        role: &'static str,
+        /// The kind.
+        kind: &'static str,
+    },
+    /// The environment's name differs from the file's.
+    #[error("the node's name is {environment:?} from PETIOLE_NODE_NAME, not {file:?} from the file")]
+    NameOverridden {
+        /// The name in force.
+        environment: String,
+        /// The name in the file.
+        file: String,
+    },
+}
+
+/// `: did you mean "near"? What follows`, or `; what follows`.
+fn suggest(near: &Option<&'static str>, follows: &str) -> String {
+    let Some(near) = near else { return format!("; {follows}") };
+    let (first, rest) = follows.split_at(follows.len().min(1));
+    format!(": did you mean {near:?}? {}{rest}", first.to_ascii_uppercase())
+}

@@ -1,0 +1,342 @@
+use super::*;
+
+#[test]
+fn as_numbers_that_no_one_may_use() {
+    check(
+        own_asn,
+        &[
+            (
+                "0",
+                "2:7: `asn` in [bgp] is 0, which no speaker may use (RFC 7607): write the AS number of the node, such as 4200000011",
+            ),
+            (
+                "23456",
+                "2:7: `asn` in [bgp] is 23456, AS_TRANS, the stand-in for numbers that need four octets (RFC 6793): write the AS number of the node, such as 4200000011",
+            ),
+            (
+                "65535",
+                "2:7: `asn` in [bgp] is 65535, the last of its range and reserved (RFC 7300): write the AS number of the node, such as 4200000011",
+            ),
+            (
+                "4294967295",
+                "2:7: `asn` in [bgp] is 4294967295, the last of its range and reserved (RFC 7300): write the AS number of the node, such as 4200000011",
+            ),
+            ("4294967296", "2:7: `asn` in [bgp] is 4294967296: write a number from 1 to 4294967294"),
+            ("-1", "2:7: `asn` in [bgp] is -1: write a number from 1 to 4294967294"),
+        ],
+    );
+    check(
+        as_it_is,
+        &[
+            ("[bgp]", "1:1: [bgp] needs `asn`: write the node's own AS number, asn = 4200000011"),
+            (
+                r#"[store]
+embedded = "/s"
+[bgp]
+asn = 65010
+[[bgp.peer]]
+address = "10.0.0.1"
+"#,
+                r#"5:1: [[bgp.peer]] needs `asn`: write the leaf's AS number, asn = 65001, or asn = "external" for any but our own"#,
+            ),
+            (
+                r#"[store]
+embedded = "/s"
+[[bgp.peer]]
+address = "10.0.0.1"
+asn = 65001
+"#,
+                "3:3: [bgp] needs `asn`: write the node's own AS number, asn = 4200000011",
+            ),
+            (
+                r#"[store]
+embedded = "/s"
+[bgp]
+asn = 65010
+[[bgp.peer]]
+asn = 65001
+"#,
+                r#"5:1: [[bgp.peer]] needs `address`: write the leaf's address on that uplink, address = "10.122.101.0""#,
+            ),
+        ],
+    );
+    check(
+        peer,
+        &[
+            (
+                "asn = 0",
+                "7:7: `asn` in [[bgp.peer]] is 0, which no speaker may use (RFC 7607): write the AS number of the leaf, such as 65001",
+            ),
+            (
+                "asn = 23456",
+                "7:7: `asn` in [[bgp.peer]] is 23456, AS_TRANS, the stand-in for numbers that need four octets (RFC 6793): write the AS number of the leaf, such as 65001",
+            ),
+            (
+                "asn = 65535",
+                "7:7: `asn` in [[bgp.peer]] is 65535, the last of its range and reserved (RFC 7300): write the AS number of the leaf, such as 65001",
+            ),
+            (
+                "asn = 4294967295",
+                "7:7: `asn` in [[bgp.peer]] is 4294967295, the last of its range and reserved (RFC 7300): write the AS number of the leaf, such as 65001",
+            ),
+            (
+                r#"asn = "internal""#,
+                r#"7:7: `asn` in [[bgp.peer]] is "internal": write a number such as 65001, or "external" for any AS but our own"#,
+            ),
+            (
+                "asn = 4200000011",
+                "7:7: `asn` in [[bgp.peer]] is 4200000011, our own AS: a node speaks eBGP only, so leaf and node need different AS numbers",
+            ),
+            ("asn = true", r#"7:7: `asn` in [[bgp.peer]] is a boolean: write a number such as 65001, or "external""#),
+        ],
+    );
+}
+
+#[test]
+fn peers_that_nobody_can_be() {
+    check(
+        peer_at,
+        &[
+            (
+                r#""0.0.0.0""#,
+                r#"6:11: `address` in [[bgp.peer]] is 0.0.0.0, which is no destination: write the leaf's address on that uplink, such as "10.122.101.0""#,
+            ),
+            (
+                r#""::""#,
+                r#"6:11: `address` in [[bgp.peer]] is ::, which is no destination: write the leaf's address on that uplink, such as "10.122.101.0""#,
+            ),
+            (
+                r#""224.0.0.5""#,
+                r#"6:11: `address` in [[bgp.peer]] is 224.0.0.5, which is multicast: write the leaf's address on that uplink, such as "10.122.101.0""#,
+            ),
+            (
+                r#""ff02::1""#,
+                r#"6:11: `address` in [[bgp.peer]] is ff02::1, which is multicast: write the leaf's address on that uplink, such as "10.122.101.0""#,
+            ),
+            (
+                r#""127.0.0.1""#,
+                r#"6:11: `address` in [[bgp.peer]] is 127.0.0.1, which is this node itself: write the leaf's address on that uplink, such as "10.122.101.0""#,
+            ),
+            (
+                r#""::1""#,
+                r#"6:11: `address` in [[bgp.peer]] is ::1, which is this node itself: write the leaf's address on that uplink, such as "10.122.101.0""#,
+            ),
+            (
+                r#""255.255.255.255""#,
+                r#"6:11: `address` in [[bgp.peer]] is 255.255.255.255, which is everybody on the link: write the leaf's address on that uplink, such as "10.122.101.0""#,
+            ),
+            (
+                r#""fe80::1""#,
+                r#"6:11: `address` in [[bgp.peer]] is fe80::1, which is link-local, and unnumbered sessions are not in this version: write the leaf's address on that uplink, such as "10.122.101.0""#,
+            ),
+            (
+                r#""fe80::1%eth0""#,
+                r#"6:11: `address` in [[bgp.peer]] is "fe80::1%eth0", which is no IP address: write an address such as "10.122.101.0""#,
+            ),
+            (
+                r#""::ffff:10.0.0.1""#,
+                r#"6:11: `address` in [[bgp.peer]] is ::ffff:10.0.0.1, which is an IPv4 address written as IPv6: write the leaf's address on that uplink, such as "10.122.101.0""#,
+            ),
+            (
+                r#""leaf1""#,
+                r#"6:11: `address` in [[bgp.peer]] is "leaf1", which is no IP address: write an address such as "10.122.101.0""#,
+            ),
+            (
+                r#""10.122.101.0/31""#,
+                r#"6:11: `address` in [[bgp.peer]] is "10.122.101.0/31", which is no IP address: write "10.122.101.0""#,
+            ),
+            (
+                r#""10.122.101.0:179""#,
+                r#"6:11: `address` in [[bgp.peer]] is "10.122.101.0:179", which is no IP address: write "10.122.101.0""#,
+            ),
+        ],
+    );
+    check(
+        as_it_is,
+        &[
+            (
+                r#"[store]
+embedded = "/s"
+[bgp]
+asn = 4200000011
+[[bgp.peer]]
+address = "10.122.101.0"
+asn = 65001
+[[bgp.peer]]
+address = "10.122.101.0"
+asn = 65002
+"#,
+                "9:11: peer 10.122.101.0 is already in line 6: remove one of the two",
+            ),
+            (
+                r#"[node]
+addresses = ["10.122.0.11/32"]
+[store]
+embedded = "/s"
+[bgp]
+asn = 4200000011
+[[bgp.peer]]
+address = "10.122.0.11"
+asn = 65001
+"#,
+                "8:11: the peer 10.122.0.11 is this node itself (the node's address 10.122.0.11/32, line 2): write the leaf's address on that uplink",
+            ),
+            (
+                r#"[node]
+router_id = "10.122.0.11"
+addresses = ["10.122.0.11/32"]
+[store]
+embedded = "/s"
+[bgp]
+asn = 4200000011
+[[bgp.peer]]
+address = "10.122.0.11"
+asn = 65001
+"#,
+                "9:11: the peer 10.122.0.11 is this node itself (the node's address 10.122.0.11/32, line 3): write the leaf's address on that uplink",
+            ),
+            (
+                r#"[node]
+router_id = "10.122.0.11"
+[store]
+embedded = "/s"
+[bgp]
+asn = 4200000011
+[[bgp.peer]]
+address = "10.122.0.11"
+asn = 65001
+"#,
+                "8:11: the peer 10.122.0.11 is this node itself (router id 10.122.0.11, line 2): write the leaf's address on that uplink",
+            ),
+            (
+                r#"[store]
+embedded = "/s"
+[bgp]
+asn = 4200000011
+[[bgp.peer]]
+address = "10.122.255.1"
+asn = 65001
+[[announce]]
+kind = "anycast"
+prefix = "10.122.255.1/32"
+"#,
+                "6:11: the peer 10.122.255.1 is this node itself (anycast 10.122.255.1/32, line 10): write the leaf's address on that uplink",
+            ),
+            (
+                r#"[store]
+embedded = "/s"
+[bgp]
+asn = 4200000011
+[[bgp.peer]]
+address = "10.123.0.1"
+asn = 65001
+[[announce]]
+kind = "service-range"
+prefix = "10.123.0.0/17"
+"#,
+                "10:10: service range 10.123.0.0/17 overlaps peer 10.123.0.1 (line 6): the range is local on this node, so the session would end here; a leaf's address is never inside it",
+            ),
+            (
+                r#"[store]
+embedded = "/s"
+[bgp]
+asn = 4200000011
+[[bgp.peer]]
+address = "10.123.128.1"
+asn = 65001
+[ipam]
+pools = [{ cidr = "10.123.128.0/17" }]
+"#,
+                "9:19: pool 10.123.128.0/17 overlaps peer 10.123.128.1 (line 6): the blackhole of a block would swallow the session; a leaf's address is never inside a pool",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn hold_times_and_ports_that_bgp_cannot_carry() {
+    check(
+        peer,
+        &[
+            (
+                r#"hold_time = "1s""#,
+                r#"8:13: `hold_time` is 1s: BGP (RFC 4271, section 4.2) allows whole seconds, at least "3s" and at most "65535s", or "0s" for a session without keepalives"#,
+            ),
+            (
+                r#"hold_time = "2s""#,
+                r#"8:13: `hold_time` is 2s: BGP (RFC 4271, section 4.2) allows whole seconds, at least "3s" and at most "65535s", or "0s" for a session without keepalives"#,
+            ),
+            (
+                r#"hold_time = "500ms""#,
+                r#"8:13: `hold_time` is 500ms: BGP (RFC 4271, section 4.2) allows whole seconds, at least "3s" and at most "65535s", or "0s" for a session without keepalives"#,
+            ),
+            (
+                r#"hold_time = "3500ms""#,
+                r#"8:13: `hold_time` is 3500ms: BGP (RFC 4271, section 4.2) allows whole seconds, at least "3s" and at most "65535s", or "0s" for a session without keepalives"#,
+            ),
+            (
+                r#"hold_time = "20h""#,
+                r#"8:13: `hold_time` is 20h: BGP (RFC 4271, section 4.2) allows whole seconds, at least "3s" and at most "65535s", or "0s" for a session without keepalives"#,
+            ),
+            ("port = 0", "8:8: `port` in [[bgp.peer]] is 0: write a number from 1 to 65535"),
+            ("port = 70000", "8:8: `port` in [[bgp.peer]] is 70000: write a number from 1 to 65535"),
+        ],
+    );
+}
+
+#[test]
+fn durations_without_a_unit() {
+    check(
+        peer,
+        &[
+            (
+                r#"hold_time = "9""#,
+                r#"8:13: `hold_time` in [[bgp.peer]] is no duration: "9" should be "9s"; a duration is a whole number with its unit, one of ms, s, m and h, such as "500ms" or "9s""#,
+            ),
+            (
+                r#"hold_time = "9 sec""#,
+                r#"8:13: `hold_time` in [[bgp.peer]] is no duration: "9 sec" should be "9s"; a duration is a whole number with its unit, one of ms, s, m and h, such as "500ms" or "9s""#,
+            ),
+            (
+                "hold_time = 9",
+                r#"8:13: `hold_time` in [[bgp.peer]] is no duration: 9 should be "9s"; a duration is a whole number with its unit, one of ms, s, m and h, such as "500ms" or "9s""#,
+            ),
+            (
+                r#"hold_time = "9 Seconds""#,
+                r#"8:13: `hold_time` in [[bgp.peer]] is no duration: "9 Seconds" should be "9s"; a duration is a whole number with its unit, one of ms, s, m and h, such as "500ms" or "9s""#,
+            ),
+            (
+                r#"hold_time = "nine""#,
+                r#"8:13: `hold_time` in [[bgp.peer]] is no duration: "nine" cannot be read; a duration is a whole number with its unit, one of ms, s, m and h, such as "500ms" or "9s""#,
+            ),
+            (
+                r#"hold_time = """#,
+                r#"8:13: `hold_time` in [[bgp.peer]] is no duration: "" cannot be read; a duration is a whole number with its unit, one of ms, s, m and h, such as "500ms" or "9s""#,
+            ),
+            (
+                r#"hold_time = "-9s""#,
+                r#"8:13: `hold_time` in [[bgp.peer]] is no duration: "-9s" cannot be read; a duration is a whole number with its unit, one of ms, s, m and h, such as "500ms" or "9s""#,
+            ),
+            (
+                r#"hold_time = "1.5s""#,
+                r#"8:13: `hold_time` in [[bgp.peer]] is no duration: "1.5s" cannot be read; a duration is a whole number with its unit, one of ms, s, m and h, such as "500ms" or "9s""#,
+            ),
+            (
+                r#"hold_time = "1m30s""#,
+                r#"8:13: `hold_time` in [[bgp.peer]] is no duration: "1m30s" cannot be read; a duration is a whole number with its unit, one of ms, s, m and h, such as "500ms" or "9s""#,
+            ),
+            (
+                r#"hold_time = "99999999999999999999s""#,
+                r#"8:13: `hold_time` in [[bgp.peer]] is no duration: "99999999999999999999s" cannot be read; a duration is a whole number with its unit, one of ms, s, m and h, such as "500ms" or "9s""#,
+            ),
+            (
+                "hold_time = true",
+                r#"8:13: `hold_time` in [[bgp.peer]] is a boolean: write a duration such as "9s" or "500ms""#,
+            ),
+            (
+                "hold_time = 1.5",
+                r#"8:13: `hold_time` in [[bgp.peer]] is a number with a fraction: write a duration such as "9s" or "500ms""#,
+            ),
+        ],
+    );
+}

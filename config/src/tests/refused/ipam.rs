@@ -1,0 +1,142 @@
+use super::*;
+
+#[test]
+fn pools_that_cannot_be_used() {
+    check(
+        pools,
+        &[
+            (
+                "{ block_size = 26 }",
+                r#"2:10: [[ipam.pools]] needs `cidr`: write the pool's prefix, cidr = "10.123.128.0/17""#,
+            ),
+            (
+                r#"{ cidr = "10.123.128.1/17" }"#,
+                "2:19: `cidr` in [[ipam.pools]]: 10.123.128.1/17 has host bits set: did you mean 10.123.128.0/17?",
+            ),
+            (
+                r#"{ cidr = "10.0.0.0/16", block_size = 19 }"#,
+                "2:47: `block_size` of pool 10.0.0.0/16 is 19: write 20 to 32",
+            ),
+            (
+                r#"{ cidr = "10.0.0.0/16", block_size = 33 }"#,
+                "2:47: `block_size` of pool 10.0.0.0/16 is 33: write 20 to 32",
+            ),
+            (
+                r#"{ cidr = "10.0.0.0/24", block_size = 23 }"#,
+                "2:47: `block_size` of pool 10.0.0.0/24 is 23: write 24 to 32, for a block cannot be larger than its pool",
+            ),
+            (
+                r#"{ cidr = "10.0.0.0/28" }"#,
+                "2:19: pool 10.0.0.0/28 is smaller than one block of the default size /26: write block_size, 28 to 32",
+            ),
+            (
+                r#"{ cidr = "fd00::/112", block_size = 26 }"#,
+                "2:46: `block_size` of pool fd00::/112 is 26: write 116 to 128, for a block cannot be larger than its pool",
+            ),
+            (
+                r#"{ cidr = "fd00::/112", block_size = 129 }"#,
+                "2:46: `block_size` of pool fd00::/112 is 129: write 116 to 128",
+            ),
+            (
+                r#"{ cidr = "10.0.0.0/16", block_size = 300 }"#,
+                "2:47: `block_size` in [[ipam.pools]] is 300: write a number from 0 to 255",
+            ),
+            (
+                r#"{ cidr = "10.0.0.0/16", block_size = "26" }"#,
+                "2:47: `block_size` in [[ipam.pools]] is a string: write a number such as 26",
+            ),
+            (
+                r#"{ cidr = "0.0.0.0/0" }"#,
+                r#"2:19: `cidr` in [[ipam.pools]] is 0.0.0.0/0, a default route, which draws the whole fabric's traffic: write a prefix that the fabric can route, such as "10.123.128.0/17""#,
+            ),
+            (
+                r#"{ cidr = "169.254.0.0/16" }"#,
+                r#"2:19: `cidr` in [[ipam.pools]] is 169.254.0.0/16, which shares addresses with 169.254.0.0/16 (link-local): write a prefix that the fabric can route, such as "10.123.128.0/17""#,
+            ),
+        ],
+    );
+    check(
+        as_it_is,
+        &[(
+            "[ipam]\npools = [5]",
+            r#"2:10: [[ipam.pools]] is a number: write it as a list, pools = [{ cidr = "10.123.128.0/17", block_size = 26 }]"#,
+        )],
+    );
+}
+
+#[test]
+fn ranges_that_harm_each_other() {
+    check(
+        pools,
+        &[(
+            r#"{ cidr = "10.123.128.0/17" }, { cidr = "10.123.192.0/18" }"#,
+            "2:49: pool 10.123.192.0/18 overlaps pool 10.123.128.0/17 (line 2): both would give out the same addresses; give each pool its own range",
+        )],
+    );
+    check(
+        as_it_is,
+        &[
+            (
+                r#"[[announce]]
+kind = "service-range"
+prefix = "10.123.0.0/16"
+[ipam]
+pools = [{ cidr = "10.123.128.0/17" }]
+"#,
+                "5:19: pool 10.123.128.0/17 overlaps service range 10.123.0.0/16 (line 3): an address would belong to a pod and to a service; give each its own range",
+            ),
+            (
+                r#"[[announce]]
+kind = "anycast"
+prefix = "10.123.128.5/32"
+[ipam]
+pools = [{ cidr = "10.123.128.0/17" }]
+"#,
+                "5:19: pool 10.123.128.0/17 overlaps anycast 10.123.128.5/32 (line 3): a pod could get the anycast address; take that from outside the pools",
+            ),
+            (
+                r#"[node]
+addresses = ["10.123.128.7/32"]
+[ipam]
+pools = [{ cidr = "10.123.128.0/17" }]
+"#,
+                "4:19: pool 10.123.128.0/17 overlaps the node's address 10.123.128.7/32 (line 2): a pod could get the node's address; take that from outside the pools",
+            ),
+            (
+                r#"[node]
+router_id = "10.123.128.7"
+[ipam]
+pools = [{ cidr = "10.123.128.0/17" }]
+"#,
+                "4:19: pool 10.123.128.0/17 overlaps router id 10.123.128.7 (line 2): a pod could get the node's address; take that from outside the pools",
+            ),
+            (
+                r#"[node]
+addresses = ["10.123.0.7/32"]
+[[announce]]
+kind = "service-range"
+prefix = "10.123.0.0/17"
+"#,
+                "5:10: service range 10.123.0.0/17 overlaps the node's address 10.123.0.7/32 (line 2): every ingress node would answer for this node; take its address from outside the service range",
+            ),
+            (
+                r#"[node]
+addresses = ["10.122.255.1/32"]
+[[announce]]
+kind = "anycast"
+prefix = "10.122.255.1/32"
+"#,
+                "5:10: anycast 10.122.255.1/32 overlaps the node's address 10.122.255.1/32 (line 2): other nodes have the anycast address too, so this node needs one of its own",
+            ),
+            (
+                r#"[node]
+router_id = "10.122.255.1"
+[[announce]]
+kind = "anycast"
+prefix = "10.122.255.1/32"
+"#,
+                "5:10: anycast 10.122.255.1/32 overlaps router id 10.122.255.1 (line 2): other nodes have the anycast address too, so this node needs one of its own",
+            ),
+        ],
+    );
+}

@@ -1,0 +1,76 @@
+use super::*;
+
+#[test]
+fn keys_whose_feature_is_not_built_are_refused_by_name() {
+    check(
+        as_it_is,
+        &[
+            ("[cni]", "1:2: `cni` in the file is known, but this version has no CNI plugin: remove it"),
+            (
+                "[kubernetes]",
+                "1:2: `kubernetes` in the file is known, but this version has no Kubernetes integration: remove it",
+            ),
+        ],
+    );
+    check(
+        peer,
+        &[
+            (
+                r#"bfd = { interval = "100ms" }"#,
+                "8:1: `bfd` in [[bgp.peer]] is known, but this version has no BFD: remove it",
+            ),
+            (
+                r#"password_file = "/etc/petiole/leaf.key""#,
+                "8:1: `password_file` in [[bgp.peer]] is known, but this version has no TCP MD5 signatures: remove it",
+            ),
+            (
+                "ttl_security = true",
+                "8:1: `ttl_security` in [[bgp.peer]] is known, but this version has no TTL security (GTSM): remove it",
+            ),
+            (
+                "graceful_restart = true",
+                "8:1: `graceful_restart` in [[bgp.peer]] is known, but this version has no graceful restart: remove it",
+            ),
+            (
+                "max_prefix = 10",
+                "8:1: `max_prefix` in [[bgp.peer]] is known, but this version has no limit on the prefixes of a peer: remove it",
+            ),
+        ],
+    );
+    check(
+        etcd,
+        &[(
+            r#"{ endpoints = ["http://10.122.0.1:2379"], user = "root" }"#,
+            "2:50: `user` in [store] etcd is known, but this version has no login to etcd by name and password: remove it",
+        )],
+    );
+}
+
+#[test]
+fn an_unnumbered_peer_is_one_message_not_two() {
+    check(
+        as_it_is,
+        &[(
+            "[store]\nembedded = \"/s\"\n[bgp]\nasn = 65010\n[[bgp.peer]]\ninterface = \"eth1\"\nasn = 65001",
+            "6:1: `interface` in [[bgp.peer]] is known, but this version has no unnumbered sessions: remove it",
+        )],
+    );
+}
+
+/// The table must not name a section that does not exist, or it would never be found; every shape's name is in a message.
+#[test]
+fn every_entry_of_the_table_can_be_reached() {
+    for (section, key) in crate::later::all() {
+        let text = match section {
+            "the file" => format!("[{key}]"),
+            "[node]" | "[bgp]" | "[ipam]" => format!("{section}\n{key} = 1"),
+            "[store] etcd" => etcd(&format!("{{ endpoints = [\"http://10.122.0.1:2379\"], {key} = 1 }}")),
+            "[[bgp.peer]]" => peer(&format!("{key} = 1")),
+            "[[announce]]" => service_range(&format!("\"10.123.0.0/17\"\n{key} = 1")),
+            "[[ipam.pools]]" => pools(&format!("{{ cidr = \"10.123.128.0/17\", {key} = 1 }}")),
+            other => panic!("no text for {other}"),
+        };
+        let needle = format!("`{key}` in {section} is known, but this version has no ");
+        assert!(bad(&text).contains(&needle), "{text}\n{}", bad(&text));
+    }
+}
