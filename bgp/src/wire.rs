@@ -52,3 +52,6 @@ pub fn is_martian(prefix: &Prefix) -> bool {
         addr @ IpAddr::V6(_) => Bits6::of(addr).is_some_and(|bits| bits.is_martian(prefix.len())),
     }
 }
+
+#[cfg(test)]
+mod tests;
