@@ -315,15 +315,17 @@ impl Node {
         while let Some(fact) = self.watch.poll_fact() {
             match &fact {
                 Fact::InSync { .. } => {
-                    if !self.store_seen || self.troubles.remove("store").is_some() {
+                    let was_away = self.troubles.remove("store").is_some();
+                    if was_away || !self.store_seen {
                         self.log(Event::StoreInSync);
                     }
                     self.store_seen = true;
                     self.filters.settle();
                 }
                 Fact::Lost { error } => {
-                    self.troubles
-                        .insert("store".to_owned(), format!("the store is away, everything stays as it is: {error}"));
+                    let words =
+                        if self.store_seen { "is away, everything stays as it is" } else { "cannot be read yet" };
+                    self.troubles.insert("store".to_owned(), format!("the store {words}: {error}"));
                     self.log(Event::StoreLost(error.clone()));
                 }
                 Fact::Put(_) | Fact::Deleted { .. } | Fact::Reset { .. } => self.filters.handle_fact(&fact),
