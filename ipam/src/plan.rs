@@ -28,11 +28,14 @@ impl Ipam {
         }
         self.read_back();
         self.create_pools();
-        if self.settings.want_block {
+        // Requests may find that another block is wanted, and a claim that there is none, which answers the requests.
+        for _ in 0..2 {
             self.plan_claims();
             self.plan_repairs();
+            if !self.plan_requests() {
+                break;
+            }
         }
-        self.plan_requests();
     }
 
     /// Reads what a transaction with an unknown outcome was to write, before anything is decided about it.
@@ -80,6 +83,9 @@ impl Ipam {
     }
 
     fn plan_claims(&mut self) {
+        if !self.settings.want_block {
+            return;
+        }
         for family in Family::BOTH {
             let is_wanted = self.held(family) == 0 || self.demand.contains(&family);
             if !is_wanted || self.pools.of_family(family).next().is_none() || self.forbidden().is_some() {
@@ -138,6 +144,9 @@ impl Ipam {
 
     /// Makes blocks and affinities of this node agree; the block's value is the truth.
     fn plan_repairs(&mut self) {
+        if !self.settings.want_block {
+            return;
+        }
         let mut repairs: BTreeMap<Prefix, Txn> = BTreeMap::new();
         for (cidr, entry) in self.view.mine() {
             let Some(value) = &entry.full else { continue };
@@ -172,14 +181,15 @@ impl Ipam {
         }
     }
 
-    fn plan_requests(&mut self) {
+    /// Answers requests, or sends what they need; `true` when the demand for blocks changed.
+    fn plan_requests(&mut self) -> bool {
         if self.queue.is_empty() {
             self.read.clear();
             self.demand.clear();
-            return;
+            return false;
         }
         if !self.is_ready(Slot::Requests) {
-            return;
+            return false;
         }
         let queue = std::mem::take(&mut self.queue);
         let mut batch = Batch::new(&self.view, &self.pools, &self.read, &self.settings.node, self.wall);
@@ -217,11 +227,8 @@ impl Ipam {
         }
         let txn = batch.into_txn();
         self.queue = waiting;
-        // A claim is planned before requests are, so a new demand takes another turn.
-        if demand != self.demand {
-            self.dirty = true;
-            self.demand = demand;
-        }
+        let is_changed = demand != self.demand;
+        self.demand = demand;
         let slot = Slot::Requests;
         if let Some(txn) = txn {
             self.send(Flight { slot, txn, is_read_back: false, requests: planned });
@@ -229,10 +236,7 @@ impl Ipam {
             let txn = unread.iter().take(MAX_BATCH).fold(Txn::new(), |txn, key| txn.get(key));
             self.send(Flight { slot, txn, is_read_back: false, requests: Vec::new() });
         }
-        if self.dirty {
-            self.dirty = false;
-            self.plan_claims();
-        }
+        is_changed
     }
 
     /// `Err` when waiting for a block is in vain.

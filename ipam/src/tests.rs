@@ -2,6 +2,8 @@
 
 use super::*;
 
+use proptest::prelude::*;
+
 mod world;
 
 use world::World;
@@ -61,4 +63,176 @@ fn four_blocks_for_six_workers() {
     let still: Vec<usize> = without.into_iter().filter(|n| world.node(*n).ipam.blocks().is_empty()).collect();
     assert_eq!(still.len(), 1);
     world.check();
+}
+
+fn assign(handle: &str, families: &[Family]) -> Ask {
+    let (handle, families) = (handle.to_owned(), families.to_vec());
+    Ask::Assign(AssignRequest { handle, families, attributes: BTreeMap::new() })
+}
+
+fn release(handle: &str) -> Ask {
+    Ask::Release(ReleaseTarget::Handle(handle.to_owned()))
+}
+
+#[test]
+fn an_address_costs_one_transaction_and_no_read() {
+    let mut world = World::new(4);
+    let n = world.worker("worker1", &[spec(POOL, 26), spec("fd00:123:8000::/112", 122)]);
+    world.run();
+    let before = world.txns;
+    world.ask(n, 1, assign("pod1", &Family::BOTH));
+    world.run();
+    assert_eq!(world.txns - before, 1);
+    let (_, reply) = world.take_reply(n);
+    let addresses = reply.unwrap();
+    assert_eq!(addresses.len(), 2);
+    // The same handle gets the same again, without the store.
+    world.ask(n, 2, assign("pod1", &Family::BOTH));
+    world.run();
+    assert_eq!(world.take_reply(n).1.unwrap(), addresses);
+    assert_eq!(world.txns - before, 1);
+    world.check();
+
+    world.ask(n, 3, release("pod1"));
+    world.run();
+    assert_eq!(world.take_reply(n).1.unwrap(), addresses);
+    assert_eq!(world.txns - before, 2);
+    assert!(world.store.list("/calico/ipam/v2/handle/").next().is_none());
+    world.check();
+}
+
+#[test]
+fn a_burst_is_coalesced() {
+    let mut world = World::new(5);
+    let n = world.worker("worker1", &[spec(POOL, 26)]);
+    world.run();
+    let before = world.txns;
+    for i in 0..40 {
+        world.ask(n, i, assign(&format!("pod{i}"), &[Family::V4]));
+    }
+    world.run();
+    assert_eq!(world.txns - before, 2, "the first at once, the others together when it is done");
+    let addresses: BTreeSet<IpAddr> = (0..40).flat_map(|_| world.take_reply(n).1.unwrap()).collect();
+    assert_eq!(addresses.len(), 40);
+    world.check();
+}
+
+#[test]
+fn a_full_block_makes_the_node_claim_another() {
+    let mut world = World::new(6);
+    let n = world.worker("worker1", &[spec("10.0.0.0/28", 30)]);
+    world.run();
+    for i in 0..16 {
+        world.ask(n, i, assign(&format!("pod{i}"), &[Family::V4]));
+        world.run();
+        assert!(world.take_reply(n).1.is_ok(), "pod{i}");
+    }
+    assert_eq!(world.node(n).ipam.blocks().len(), 4);
+    world.ask(n, 99, assign("one too many", &[Family::V4]));
+    world.run();
+    let error = world.take_reply(n).1.unwrap_err();
+    assert!(error.to_string().contains("every block of every IPv4 pool is taken"), "{error}");
+    world.check();
+}
+
+#[test]
+fn both_families_or_none() {
+    let mut world = World::new(7);
+    let n = world.worker("worker1", &[spec(POOL, 26)]);
+    world.run();
+    world.ask(n, 1, assign("pod1", &Family::BOTH));
+    world.run();
+    let error = world.take_reply(n).1.unwrap_err();
+    assert!(error.to_string().contains("no IPv6 pool"), "{error}");
+    assert!(world.store.list("/calico/ipam/v2/handle/").next().is_none());
+    world.check();
+}
+
+#[test]
+fn requests_that_cannot_be_right_are_refused_in_words() {
+    let mut world = World::new(8);
+    let n = world.worker("worker1", &[spec(POOL, 26)]);
+    world.run();
+    for (handle, families, part) in [
+        ("", &[Family::V4][..], "cannot be a handle"),
+        ("a/b", &[Family::V4], "cannot be a handle"),
+        ("a", &[], "each once"),
+        ("a", &[Family::V4, Family::V4], "each once"),
+    ] {
+        world.ask(n, 1, assign(handle, families));
+        world.run();
+        let error = world.take_reply(n).1.unwrap_err().to_string();
+        assert!(error.contains(part), "{error}");
+    }
+}
+
+/// What is done to a world in a property test.
+#[derive(Clone, Debug)]
+enum Deed {
+    Assign { node: usize, pod: u8, families: u8 },
+    Release { node: usize, pod: u8 },
+    Steps(u8),
+    Compact,
+}
+
+fn any_deed() -> impl Strategy<Value = Deed> {
+    prop_oneof![
+        4 => (0..8usize, 0..12u8, 1..4u8).prop_map(|(node, pod, families)| Deed::Assign { node, pod, families }),
+        3 => (0..8usize, 0..12u8).prop_map(|(node, pod)| Deed::Release { node, pod }),
+        4 => (1..60u8).prop_map(Deed::Steps),
+        1 => Just(Deed::Compact),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_block_is_ever_held_twice(seed in any::<u8>(), nodes in 2..50usize, lose in 0..90u8, bits in 4..7u8) {
+        let mut world = World::new(seed);
+        world.lose = lose;
+        let pool = spec(&format!("10.0.0.0/{}", 26 - bits), 26);
+        for i in 0..nodes {
+            world.worker(&format!("worker{i}"), &[pool]);
+        }
+        world.run();
+        world.check();
+        let with = world.nodes().filter(|n| !n.ipam.blocks().is_empty()).count();
+        prop_assert_eq!(with, nodes.min(1 << bits));
+        // A claim whose answer was lost may leave its node with two, never with none while there are enough.
+        let without = world.nodes().filter(|n| n.ipam.blocks().is_empty());
+        for node in without {
+            let is_told = matches!(&node.ipam.problems()[..], [Problem::PoolExhausted { .. }]);
+            prop_assert!(is_told, "{:?}", node.ipam.problems());
+        }
+    }
+
+    #[test]
+    fn no_address_is_shared_or_lost(
+        seed in any::<u8>(),
+        lose in 0..90u8,
+        deeds in prop::collection::vec(any_deed(), 1..60),
+    ) {
+        let mut world = World::new(seed);
+        world.lose = lose;
+        let pools = [spec("10.0.0.0/24", 29), spec("fd00::/120", 125)];
+        for i in 0..8 {
+            world.worker(&format!("worker{i}"), &pools);
+        }
+        for (id, deed) in deeds.into_iter().enumerate() {
+            match deed {
+                Deed::Assign { node, pod, families } => {
+                    let families: Vec<Family> =
+                        Family::BOTH.into_iter().enumerate().filter(|(i, _)| families & (1 << i) != 0).map(|f| f.1).collect();
+                    world.ask(node, id as u64, assign(&format!("n{node}p{pod}"), &families));
+                }
+                Deed::Release { node, pod } => world.ask(node, id as u64, release(&format!("n{node}p{pod}"))),
+                Deed::Steps(n) => world.some(usize::from(n)),
+                Deed::Compact => world.store.compact(Revision::MAX),
+            }
+        }
+        world.run();
+        world.check();
+        world.check_replies();
+    }
 }

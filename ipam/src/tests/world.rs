@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use petiole_store::memory::Compacted;
 use petiole_store::value::{Block, Handle, Value};
 use petiole_store::watch::{Watch, WatchAction, WatchEnd, WatchEvent, WatchId};
 use petiole_store::{Change, Memory};
@@ -20,6 +21,7 @@ pub(super) struct Node {
     /// Outcomes on their way back.
     answers: Vec<(TxnId, Result<TxnOutcome, StoreError>)>,
     pub(super) replies: Vec<(RequestId, Reply)>,
+    asks: BTreeMap<RequestId, Ask>,
 }
 
 enum Asked {
@@ -65,7 +67,9 @@ impl World {
             asked: Vec::new(),
             answers: Vec::new(),
             replies: Vec::new(),
+            asks: BTreeMap::new(),
         });
+        self.drain(self.nodes.len() - 1);
         self.nodes.len() - 1
     }
 
@@ -83,11 +87,17 @@ impl World {
 
     pub(super) fn ask(&mut self, n: usize, id: u64, ask: Ask) {
         let (now, wall) = (self.now, self.wall());
+        self.nodes[n].asks.insert(RequestId(id), ask.clone());
         let ipam = &mut self.nodes[n].ipam;
         match ask {
             Ask::Assign(request) => ipam.handle_assign(RequestId(id), request, now, wall),
             Ask::Release(target) => ipam.handle_release(RequestId(id), target, now, wall),
         }
+        self.drain(n);
+    }
+
+    pub(super) fn take_reply(&mut self, n: usize) -> (RequestId, Reply) {
+        self.nodes[n].replies.remove(0)
     }
 
     pub(super) fn wall(&self) -> UnixNanos {
@@ -126,12 +136,20 @@ impl World {
         Ok(applied.outcome)
     }
 
+    /// Lets some things happen, in an order that the seed decides.
+    pub(super) fn some(&mut self, steps: usize) {
+        for _ in 0..steps {
+            let ready: Vec<usize> = (0..self.nodes.len()).filter(|n| self.has_work(*n)).collect();
+            match self.pick(&ready) {
+                Some(n) => self.step(n),
+                None => return,
+            }
+        }
+    }
+
     /// Runs until nothing is on its way and no timer is due within the next minute of retries.
     pub(super) fn run(&mut self) {
         for _ in 0..2_000_000 {
-            for n in 0..self.nodes.len() {
-                self.drain(n);
-            }
             let ready: Vec<usize> = (0..self.nodes.len()).filter(|n| self.has_work(*n)).collect();
             if let Some(n) = self.pick(&ready) {
                 self.step(n);
@@ -154,6 +172,9 @@ impl World {
         for node in self.nodes.iter_mut().filter(|n| n.alive) {
             node.ipam.handle_timeout(now, wall);
             node.watch.handle_timeout(now);
+        }
+        for n in 0..self.nodes.len() {
+            self.drain(n);
         }
     }
 
@@ -209,6 +230,7 @@ impl World {
         } else {
             self.stream(n);
         }
+        self.drain(n);
     }
 
     fn serve(&mut self, n: usize, asked: Asked) {
@@ -252,12 +274,81 @@ impl World {
                 self.nodes[n].watch.handle_event(WatchEvent::Ended { id, reason }, now);
                 continue;
             }
-            let Ok(changes) = self.store.changes_since(&prefix, from) else { continue };
-            let Some(first) = changes.first().map(Change::mod_revision) else { continue };
-            let changes: Vec<Change> = changes.into_iter().take_while(|c| c.mod_revision() == first).collect();
+            let changes = match self.store.changes_since(&prefix, from) {
+                Ok(changes) => changes,
+                Err(Compacted { at }) => {
+                    self.nodes[n].streams.remove(&id);
+                    let reason = WatchEnd::Compacted { at };
+                    self.nodes[n].watch.handle_event(WatchEvent::Ended { id, reason }, now);
+                    continue;
+                }
+            };
             let revision = self.store.revision();
+            let Some(first) = changes.first().map(Change::mod_revision) else {
+                self.nodes[n].streams.insert(id, (prefix, revision + 1));
+                continue;
+            };
+            let changes: Vec<Change> = changes.into_iter().take_while(|c| c.mod_revision() == first).collect();
             self.nodes[n].streams.insert(id, (prefix, first + 1));
             self.nodes[n].watch.handle_event(WatchEvent::Changes { id, revision, changes }, now);
+        }
+    }
+
+    /// Every request was answered, and each handle holds what its last answers said.
+    pub(super) fn check_replies(&self) {
+        let blocks = self.blocks();
+        for node in &self.nodes {
+            assert_eq!(node.replies.len(), node.asks.len(), "{} answered all", node.name);
+            let mut holds: BTreeMap<&str, BTreeMap<Family, Option<IpAddr>>> = BTreeMap::new();
+            let mut unsure: BTreeSet<&str> = BTreeSet::new();
+            // Requests about one handle are answered in their order.
+            for (id, reply) in &node.replies {
+                let pending = &node.asks[id];
+                match (pending, reply) {
+                    (Ask::Assign(request), Ok(addresses)) => {
+                        assert_eq!(addresses.len(), request.families.len());
+                        let held = holds.entry(&request.handle).or_default();
+                        for addr in addresses {
+                            let before = held.insert(Family::of(*addr), Some(*addr)).flatten();
+                            assert!(
+                                before.is_none_or(|b| b == *addr),
+                                "{} held {before:?} and got {addr}",
+                                request.handle
+                            );
+                        }
+                    }
+                    (Ask::Release(ReleaseTarget::Handle(handle)), Ok(addresses)) => {
+                        let held = holds.remove(handle.as_str()).unwrap_or_default();
+                        if !unsure.remove(handle.as_str()) {
+                            let held: BTreeSet<IpAddr> = held.into_values().flatten().collect();
+                            assert_eq!(
+                                addresses.iter().copied().collect::<BTreeSet<_>>(),
+                                held,
+                                "{handle} gave back what it held"
+                            );
+                        }
+                    }
+                    (Ask::Release(ReleaseTarget::Address(_)), Ok(_)) => {}
+                    // The request was given up: what it was to do may have been done.
+                    (
+                        Ask::Assign(AssignRequest { handle, .. }) | Ask::Release(ReleaseTarget::Handle(handle)),
+                        Err(_),
+                    ) => {
+                        unsure.insert(handle);
+                        holds.remove(handle.as_str());
+                    }
+                    (Ask::Release(ReleaseTarget::Address(_)), Err(_)) => {}
+                }
+            }
+            for (handle, held) in holds {
+                let held: BTreeSet<IpAddr> = held.into_values().flatten().collect();
+                let stored: BTreeSet<IpAddr> = blocks.values().flat_map(|b| b.held_by(handle)).collect();
+                if unsure.contains(handle) {
+                    assert!(stored.is_superset(&held), "{handle} holds {held:?}, the store says {stored:?}");
+                } else {
+                    assert_eq!(stored, held, "{handle}");
+                }
+            }
         }
     }
 
@@ -285,8 +376,9 @@ impl World {
                 .collect();
             assert_eq!(owned, mine, "{} announces what it owns", node.name);
             let prefix = format!("/calico/ipam/v2/host/{}/", node.name);
-            let affinities: Vec<String> = self.store.list(&prefix).map(|kv| kv.key.clone()).collect();
-            let wanted: Vec<String> = mine.iter().map(|c| Key::host_affinity(&node.name, *c).to_string()).collect();
+            let affinities: BTreeSet<String> = self.store.list(&prefix).map(|kv| kv.key.clone()).collect();
+            let wanted: BTreeSet<String> =
+                mine.iter().map(|c| Key::host_affinity(&node.name, *c).to_string()).collect();
             assert_eq!(affinities, wanted, "affinities of {} agree with blocks", node.name);
         }
     }
