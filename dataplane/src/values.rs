@@ -157,17 +157,15 @@ impl Values {
 
     /// The answer for one value; where it is another value, a reference to that is taken.
     fn work_out(&mut self, id: ValueId, route: &Route, world: &impl World) -> Effective {
+        let hops: Vec<_> = route.hops.iter().copied().filter(|h| world.link_usable(h.link)).collect();
+        // A learned route without a way out is a hole by another name.
+        if hops.is_empty() && (!route.hops.is_empty() || route.kind == RouteKind::Unicast) {
+            return Effective::LinkDown;
+        }
         if let Some(source) = route.prefsrc.filter(|&s| !world.is_source(s)) {
             return Effective::SourceMissing(source);
         }
-        if route.hops.is_empty() {
-            // A learned route without a way out is a hole by another name.
-            return if route.kind == RouteKind::Unicast { Effective::LinkDown } else { Effective::Write(id) };
-        }
-        let hops: Vec<_> = route.hops.iter().copied().filter(|h| world.link_usable(h.link)).collect();
-        if hops.is_empty() {
-            Effective::LinkDown
-        } else if hops.len() == route.hops.len() {
+        if hops.len() == route.hops.len() {
             Effective::Write(id)
         } else {
             let rest = Route { hops, ..route.clone() };

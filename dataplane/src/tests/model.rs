@@ -224,12 +224,10 @@ impl Kernel {
 
     pub(crate) fn restore_link(&mut self, index: LinkIndex) {
         let fresh = Self::booted();
-        if self.links.contains_key(&index) {
-            self.set_link(index, true, true);
-        } else if let Some(link) = fresh.links.get(&index) {
+        if let (None, Some(link)) = (self.links.get(&index), fresh.links.get(&index)) {
             self.links.insert(index, link.clone());
-            self.told.push_back(KernelEvent::Link(link.clone()));
         }
+        self.set_link(index, true, true);
         for address in fresh.addresses.into_iter().filter(|a| a.link == index) {
             self.add_address(address).ok();
         }
