@@ -20,8 +20,11 @@ use super::{Order, done, words};
 
 /// Keys a page: a few megabytes of the largest values there are.
 const PAGE: i64 = 1000;
-/// How long one request may take before its outcome counts as unknown.
+/// How long a page of a list, or the beginning of a watch, may take.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a transaction may take before its outcome counts as unknown. One that was sent to a leader that died is lost, and
+/// a new leader is there after a second or two: waiting longer only delays the reading back.
+const TXN_PATIENCE: Duration = Duration::from_secs(2);
 /// No answer of etcd is larger; the library's own limit is less than a page of full blocks.
 const LARGEST: usize = 256 << 20;
 /// The id in answers to requests that belong to no watch (etcd `clientv3.InvalidWatchID`).
@@ -82,14 +85,13 @@ async fn run_txn(members: &Members, txn: &Txn) -> Result<TxnOutcome, StoreError>
     let member = members.member().await.map_err(StoreError::Refused)?;
     let mut kv = member.client.kv_client().max_decoding_message_size(LARGEST);
     let answer = tokio::select! {
-        answer = tokio::time::timeout(PATIENCE, kv.txn(request(txn))) => answer,
+        answer = tokio::time::timeout(TXN_PATIENCE, kv.txn(request(txn))) => answer,
         why = member.failed() => return Err(StoreError::Unknown(why)),
     };
     match answer {
+        // Says nothing about the member, which may have done all it could: its heartbeat judges it.
         Err(_) => {
-            let why = format!("no answer from {} within {} s", member.endpoint, PATIENCE.as_secs());
-            member.fail(&why);
-            Err(StoreError::Unknown(why))
+            Err(StoreError::Unknown(format!("no answer from {} within {} s", member.endpoint, TXN_PATIENCE.as_secs())))
         }
         Ok(Err(error)) => {
             let outcome = words::txn_error(&error, &member.endpoint, &members.settings);
