@@ -2,6 +2,8 @@ use super::*;
 
 /// Text and the exact message about it.
 const WRONG: &[(&str, &str)] = &[
+    ("/* äöü */ x", "line 1, column 11: the word `x` has no meaning here; expected if, accept or reject"),
+    ("/* ä\nöü */ x", "line 2, column 7: the word `x` has no meaning here; expected if, accept or reject"),
     ("accept", "line 1, column 7: the text ends here; expected ; after accept"),
     ("{ accept; }", "line 1, column 1: a block without a condition; a block follows then or else: remove { and }"),
     ("if true then { accept; };", "line 1, column 25: a ; without a statement; BIRD has no empty statement: remove it"),

@@ -173,7 +173,7 @@ proptest! {
     }
 
     #[test]
-    fn patterns_match_as_the_naive_model_does(glob in glob(), name in "[a-c0]{0,6}") {
+    fn patterns_match_as_the_naive_model_does(glob in glob(), name in r"[a-c0\\]{0,6}") {
         let chars = |text: &str| text.chars().collect::<Vec<_>>();
         let naive = naive_like(&chars(&glob), &chars(&name));
         let candidate = Candidate { net: Prefix::default_route(Family::V4), ifname: Some(&name) };
