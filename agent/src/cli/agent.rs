@@ -31,7 +31,7 @@ pub(super) fn run(config: Option<&Path>) -> Result<()> {
 
 /// The settings in force. Only the default file may be absent.
 fn settings(config: Option<&Path>) -> Result<Settings> {
-    let path = config.unwrap_or(Path::new(DEFAULT));
+    let path = config.unwrap_or_else(|| Path::new(DEFAULT));
     let bytes = match std::fs::read(path) {
         Ok(bytes) => bytes,
         Err(e) if e.kind() == ErrorKind::NotFound && config.is_none() => {
@@ -65,7 +65,7 @@ pub(super) fn facts() -> Facts {
 
 /// The socket of the agent that runs with this configuration. A broken one does not keep its operator from asking.
 pub(super) fn socket(config: Option<&Path>) -> PathBuf {
-    let path = config.unwrap_or(Path::new(DEFAULT));
+    let path = config.unwrap_or_else(|| Path::new(DEFAULT));
     let facts = facts();
     let settings = std::fs::read_to_string(path)
         .ok()

@@ -37,7 +37,7 @@ pub(super) async fn of(endpoint: &str, settings: &EtcdSettings) -> Option<String
             format!("{endpoint} speaks TLS: write https://{authority} in [store] etcd endpoints, with the `ca` that signed its certificate")
         });
     }
-    let ca = settings.ca.as_deref().unwrap_or(Path::new(tls::SYSTEM_CA));
+    let ca = settings.ca.as_deref().unwrap_or_else(|| Path::new(tls::SYSTEM_CA));
     let own = settings.cert.as_deref().zip(settings.key.as_deref());
     let config = match tls::trusting(ca, own) {
         Ok(config) => config,

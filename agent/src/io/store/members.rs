@@ -184,7 +184,7 @@ fn options(settings: &EtcdSettings, endpoint: &str) -> Result<ConnectOptions, St
         return Ok(options);
     }
     // Read each time a member is asked, so that rotated files count without a restart.
-    let ca = settings.ca.as_deref().unwrap_or(Path::new(tls::SYSTEM_CA));
+    let ca = settings.ca.as_deref().unwrap_or_else(|| Path::new(tls::SYSTEM_CA));
     tls::certificates(ca).map_err(|e| format!("{e} ([store] etcd ca)"))?;
     let mut tls = TlsOptions::new().ca_certificate(Certificate::from_pem(read(ca)?));
     if let (Some(cert), Some(key)) = (&settings.cert, &settings.key) {

@@ -78,7 +78,7 @@ pub(super) fn tls_words(error: &rustls::Error, member: &str, settings: &EtcdSett
              [store] etcd"
         );
     }
-    let ca = settings.ca.as_deref().unwrap_or(Path::new(tls::SYSTEM_CA));
+    let ca = settings.ca.as_deref().unwrap_or_else(|| Path::new(tls::SYSTEM_CA));
     tls::words(error, member, &format!("CA file {} ([store] etcd ca)", ca.display()))
 }
 
