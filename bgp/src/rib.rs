@@ -107,8 +107,10 @@ impl Rib {
     /// Ends a session. Its paths go with the following calls of [`sweep`](Self::sweep).
     pub(crate) fn close(&mut self, source: SourceId) {
         self.sources.close(source);
-        self.v4.start_sweep();
-        self.v6.start_sweep();
+        if self.sources.any_dead() {
+            self.v4.start_sweep();
+            self.v6.start_sweep();
+        }
     }
 
     /// Names an attribute set and holds it for the caller.

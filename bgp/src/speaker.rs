@@ -24,8 +24,8 @@ use crate::session::{Established, Input, Peer, Timers};
 /// Prefixes worked into the RIB per call: about a millisecond.
 const BUDGET: usize = 4096;
 
-/// Slots that can be looked at in the time of one insertion.
-const SLOTS_PER_PREFIX: usize = 8;
+/// Slots of the table looked at per call for what ended sessions left; a look costs a fraction of an insertion.
+const SWEEP: usize = 8192;
 
 /// Reports kept for a caller that does not fetch them.
 const REPORTS: usize = 8192;
@@ -136,7 +136,7 @@ impl Speaker {
             self.peers.insert(id, Peer::new(config, misconfigured, rng, now));
             self.dial(id, now);
         }
-        self.flush(now);
+        self.finish(now);
     }
 
     /// Lets an operator stop one neighbour (Cease 6/2) and start it again. Neighbours are enabled at first.
@@ -150,7 +150,7 @@ impl Speaker {
         } else {
             self.stop(peer, StopReason::Disabled, now);
         }
-        self.flush(now);
+        self.finish(now);
     }
 
     /// Tells the state of the uplink a neighbour is reached by. Down ends the session at once; up dials at once, whatever the
@@ -164,7 +164,7 @@ impl Speaker {
         } else {
             self.stop(peer, StopReason::LinkDown, now);
         }
-        self.flush(now);
+        self.finish(now);
     }
 
     /// Replaces the whole set of what we announce. Withdrawals go before announcements, and both as soon as the connections
@@ -181,7 +181,7 @@ impl Speaker {
             session.adj_out.mark_stale();
             session.forget_last(rib);
         }
-        self.flush(now);
+        self.finish(now);
     }
 
     /// Our next hops towards a neighbour, for families its session does not run over. The family it does run over uses the
@@ -198,7 +198,7 @@ impl Speaker {
                 session.forget_last(&mut self.rib);
             }
         }
-        self.flush(now);
+        self.finish(now);
     }
 
     /// Holds back our End-of-RIB markers until the node's state is complete. Not held at first. Announcements are not held:
@@ -206,7 +206,7 @@ impl Speaker {
     pub fn hold_end_of_rib(&mut self, held: bool, now: Duration) {
         self.advance(now);
         self.end_of_rib_held = held;
-        self.flush(now);
+        self.finish(now);
     }
 
     /// Takes in what happened on a connection. Events of unknown or closed connections are ignored.
@@ -225,7 +225,7 @@ impl Speaker {
                 }
             }
         }
-        self.flush(now);
+        self.finish(now);
     }
 
     fn closed(&mut self, conn: ConnId, input: Input, now: Duration) {
@@ -266,10 +266,7 @@ impl Speaker {
                 self.last_worked = Some(conn);
             }
         }
-        // A walk costs a fraction of an insertion.
-        let mut slots = budget * SLOTS_PER_PREFIX;
-        self.rib.sweep(&mut slots);
-        self.flush(now);
+        self.finish(now);
     }
 
     /// What the driver is to do next.
@@ -301,6 +298,14 @@ impl Speaker {
 
     fn advance(&mut self, now: Duration) {
         self.now = self.now.max(now);
+    }
+
+    /// What ends every call: a piece of the search for what ended sessions left, and what the peers are to be told.
+    fn finish(&mut self, now: Duration) {
+        if self.rib.is_sweeping() {
+            self.rib.sweep(&mut { SWEEP });
+        }
+        self.flush(now);
     }
 
     fn report(&mut self, event: SpeakerEvent) {

@@ -151,7 +151,7 @@ proptest! {
         let Ok(update) = Update::decode(&sections, &ctx) else { return Ok(()) };
         let read = |f: &NlriField<'_>| -> Vec<Prefix> {
             let v4 = f.keys::<u32>().map(|(k, len)| Prefix::new(k.addr(), len).unwrap());
-            let v6 = f.keys::<crate::wire::nlri::Bits6>().map(|(k, len)| Prefix::new(k.addr(), len).unwrap());
+            let v6 = f.keys::<wire::nlri::Bits6>().map(|(k, len)| Prefix::new(k.addr(), len).unwrap());
             v4.chain(v6).collect()
         };
         for announcement in [update.announced, update.mp_announced].into_iter().flatten() {

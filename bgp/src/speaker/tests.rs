@@ -1,5 +1,6 @@
 //! Two speakers, one pretended network, virtual time.
 
+mod scripted;
 mod world;
 
 use std::time::Duration;

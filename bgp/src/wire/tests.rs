@@ -148,7 +148,8 @@ fn section_6_1_header_errors() {
 fn section_6_2_open_errors() {
     let good = [4, 0xfd, 0xe9, 0, 9, 10, 0, 0, 1, 0];
     assert!(Open::decode(&good).is_ok());
-    let cases: &[(&str, &[(usize, u8)], u8)] = &[
+    type Change = (usize, u8);
+    let cases: &[(&str, &[Change], u8)] = &[
         ("version", &[(0, 5)], 1),
         ("AS 0", &[(1, 0), (2, 0)], 2),
         ("AS_TRANS without the capability", &[(1, 0x5b), (2, 0xa0)], 2),
