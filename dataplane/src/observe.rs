@@ -100,7 +100,7 @@ impl Dataplane {
         let is_up = link.up;
         let old = self.mirror.links.insert(index, link);
         if was_up && !is_up {
-            self.routes_lost_with(index, false);
+            self.routes_lost_with(index, Loss::Down);
         }
         if old != self.mirror.links.get(&index).cloned() {
             self.world_changed(usable != self.mirror.link_usable(index));
@@ -111,7 +111,7 @@ impl Dataplane {
         if self.mirror.links.remove(&index).is_none() {
             return;
         }
-        self.routes_lost_with(index, true);
+        self.routes_lost_with(index, Loss::Unregistered);
         let addresses: Vec<_> = self.mirror.addresses.values().filter(|a| a.link == index).cloned().collect();
         for address in addresses {
             self.address_gone(&address);
@@ -119,9 +119,10 @@ impl Dataplane {
         self.world_changed(true);
     }
 
-    /// The kernel drops routes whose interface goes down or away, for IPv4 without a word (`fib_sync_down_dev` in
-    /// `net/ipv4/fib_semantics.c`); one with other ways out stays, unless the interface is unregistered.
-    fn routes_lost_with(&mut self, index: LinkIndex, unregistered: bool) {
+    /// The kernel drops routes whose interface goes down or away, or loses its last IPv4 address, for IPv4 without a word
+    /// (`fib_sync_down_dev` in `net/ipv4/fib_semantics.c`, `fib_inetaddr_event` in `fib_frontend.c`). One with other ways
+    /// out stays, unless the interface is unregistered.
+    fn routes_lost_with(&mut self, index: LinkIndex, loss: Loss) {
         let over: Vec<(ValueId, Route)> = self
             .values
             .held()
@@ -129,13 +130,18 @@ impl Dataplane {
             .map(|(id, r)| (id, r.clone()))
             .collect();
         for (id, route) in over {
-            let others =
-                route.hops.iter().any(|h| h.link != index && self.mirror.links.get(&h.link).is_some_and(|l| l.up));
+            let up = |link| self.mirror.links.get(&link).is_some_and(|l| l.up);
+            let others = route.hops.iter().any(|h| h.link != index && up(h.link));
             for key in self.table.keys_where(|e| e.have == Some(id)) {
                 let v4 = key.prefix.family() == Family::V4;
-                if !others || (unregistered && v4) {
+                let gone = match loss {
+                    Loss::Down => !others,
+                    Loss::LastAddress => v4 && !others,
+                    Loss::Unregistered => v4 || !others,
+                };
+                if gone {
                     self.set_have(&key, None);
-                } else if unregistered {
+                } else if loss == Loss::Unregistered {
                     let hops = route.hops.iter().copied().filter(|h| h.link != index).collect();
                     self.set_have(&key, Some(&Route { hops, ..route.clone() }));
                 }
@@ -186,6 +192,10 @@ impl Dataplane {
         }
         self.failures.clear(&Object::Address(address.addr, address.len));
         self.routes_lost_without(address.addr);
+        let v4 = |a: &Address| a.link == address.link && Family::of(a.addr) == Family::V4;
+        if v4(address) && !self.mirror.addresses.values().any(v4) {
+            self.routes_lost_with(address.link, Loss::LastAddress);
+        }
         self.world_changed(true);
     }
 
@@ -318,6 +328,14 @@ impl Dataplane {
             self.counters.drift_found += 1;
         }
     }
+}
+
+/// What happened to an interface.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Loss {
+    Down,
+    LastAddress,
+    Unregistered,
 }
 
 /// Whether the route carries our mark; one of a kind that we never write is not ours, whatever it says.

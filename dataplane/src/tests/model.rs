@@ -184,6 +184,16 @@ impl Kernel {
             }
             self.routes.retain(|_, l| !l.is_empty());
         }
+        let v4 = |a: &Address| a.link == gone.link && Family::of(a.addr) == Family::V4;
+        if v4(&gone) && !self.addresses.iter().any(v4) {
+            // Without an IPv4 address, IPv4 is off on the interface: its hops are dead until there is one again.
+            let alive: BTreeSet<_> =
+                self.links.values().filter(|l| l.up && l.index != gone.link).map(|l| l.index).collect();
+            self.drop_routes(|k, r| {
+                let over = r.hops.iter().any(|h| h.link == gone.link);
+                k.prefix.family() == Family::V4 && over && !r.hops.iter().any(|h| alive.contains(&h.link))
+            });
+        }
         self.told.push_back(KernelEvent::AddressGone(gone));
         Ok(())
     }

@@ -112,9 +112,9 @@ fn act(world: &mut World, op: Op) {
             world.kernel.add_address(address(LO, addr, len, 0)).ok();
         }
         Op::AddressDelete(which) => {
-            let on_lo: Vec<_> = world.kernel.addresses.iter().filter(|a| a.link == LO).cloned().collect();
-            if !on_lo.is_empty() {
-                world.kernel.delete_address(which.get(&on_lo)).expect("it is there");
+            if !world.kernel.addresses.is_empty() {
+                let gone = which.get(&world.kernel.addresses).clone();
+                world.kernel.delete_address(&gone).expect("it is there");
             }
         }
         Op::Fault(fault) => world.faults.push(fault),

@@ -238,6 +238,8 @@ impl World {
 
     /// Lets everything happen until nothing is left to do but wait for the periodic check.
     pub(crate) fn settle(&mut self) {
+        // Longer than the longest wait between retries.
+        let limit = self.now + Duration::from_secs(45);
         for _ in 0..2_000 {
             let moved =
                 self.deliver(usize::MAX) | self.finish_plan() | self.ask_dump() | self.read_dump(0) | self.start_plan();
@@ -245,7 +247,7 @@ impl World {
                 continue;
             }
             match self.dataplane.poll_timeout() {
-                Some((at, reason)) if reason != TimerReason::Resync => self.advance(at),
+                Some((at, reason)) if reason != TimerReason::Resync && at <= limit => self.advance(at),
                 _ => return,
             }
         }
