@@ -257,3 +257,8 @@ pub(crate) fn find<'a>(routes: &'a Value, dst: &str) -> &'a Value {
     let list = routes.as_array().expect("a list");
     list.iter().find(|r| r["dst"] == dst).unwrap_or_else(|| panic!("{dst} in {routes}"))
 }
+
+/// Like [`ip_run`], where it does not matter whether there is anything to do.
+pub(crate) fn ip_try(args: &[&str]) {
+    Command::new("ip").args(args).stderr(Stdio::null()).status().expect("iproute2 is installed");
+}

@@ -129,3 +129,129 @@ fn what_the_kernel_drops_without_a_word_is_dropped_from_the_mirror() {
         });
     }
 }
+
+#[test]
+fn a_hundred_random_changes_leave_the_kernel_as_wanted_and_foreign_routes_alone() {
+    in_namespace(async {
+        uplinks();
+        ip_run(&["route", "add", "default", "via", "10.1.0.254", "metric", "4096", "proto", "dhcp"]);
+        ip_run(&["route", "add", "10.20.3.0/26", "via", "10.2.0.254", "metric", "1024", "proto", "static"]);
+        ip_run(&["-6", "route", "add", "fd00:20:3::/122", "via", "fd00:2::254", "metric", "1024", "proto", "static"]);
+        let mut lab = Lab::open().await;
+        lab.dump().await;
+        let links = [lab.link("up1"), lab.link("up2")];
+        let theirs: BTreeMap<RouteKey, Route> = lab.foreign().collect();
+        assert_eq!(theirs.len(), 3);
+        let mut node = Node::start().await;
+        node.sweep();
+        let mut wanted: BTreeMap<String, Vec<Hop>> = BTreeMap::new();
+        let mut dice = Dice(20_260_817);
+        for round in 0..100 {
+            let v6 = dice.below(2) == 0;
+            let prefix = match (dice.below(8), v6) {
+                (0, false) => "0.0.0.0/0".to_owned(),
+                (0, true) => "::/0".to_owned(),
+                (n, false) => format!("10.20.{n}.0/26"),
+                (n, true) => format!("fd00:20:{n}::/122"),
+            };
+            let family = if v6 { "-6" } else { "-4" };
+            match dice.below(10) {
+                0..=4 => {
+                    let gateway = |n: usize| ip(&if v6 { format!("fd00:{n}::2") } else { format!("10.{n}.0.2") });
+                    let ways: &[usize] = [&[1][..], &[2], &[1, 2]][dice.below(3)];
+                    let hops: Vec<Hop> =
+                        ways.iter().map(|&n| Hop { gateway: Some(gateway(n)), link: links[n - 1] }).collect();
+                    node.want(&prefix, &hops, Some(if v6 { "fd00:9::9" } else { "10.9.9.9" }));
+                    wanted.insert(prefix, hops);
+                }
+                5 => {
+                    node.dataplane.update_learned([(prefix.parse().expect("a prefix"), None)]);
+                    wanted.remove(&prefix);
+                }
+                6 => ip_try(&[family, "route", "del", &prefix, "proto", "179"]),
+                // Theirs are for their owners to change.
+                7 if prefix.contains(":3::") || prefix.contains(".3.") => {}
+                7 => ip_try(&[family, "route", "change", &prefix, "dev", "up2", "metric", "1024", "proto", "179"]),
+                8 => {
+                    ip_run(&["link", "set", "up1", "down"]);
+                    if dice.below(2) == 0 {
+                        node.settle().await;
+                    }
+                    ip_run(&["link", "set", "up1", "up"]);
+                    ip_try(&["-6", "addr", "add", "fd00:1::1/64", "dev", "up1", "nodad"]);
+                    // The fall takes foreign routes over it, as it would without us; here their owners put them back.
+                    ip_try(&["route", "add", "default", "via", "10.1.0.254", "metric", "4096", "proto", "dhcp"]);
+                }
+                _ => ip_try(&["addr", "del", "10.9.9.9/32", "dev", "lo"]),
+            }
+            if dice.below(3) != 0 && round != 99 {
+                continue;
+            }
+            node.settle().await;
+            lab.dump().await;
+            let expected: BTreeMap<String, Vec<Hop>> = wanted
+                .iter()
+                .filter(|(p, _)| !theirs.keys().any(|k| k.prefix.to_string() == **p && k.metric == 1024))
+                .map(|(p, h)| (p.clone(), h.clone()))
+                .collect();
+            let held: BTreeMap<String, Vec<Hop>> =
+                lab.ours().into_iter().map(|(k, r)| (k.prefix.to_string(), r.hops)).collect();
+            assert_eq!(held, expected, "round {round}");
+            assert!(lab.ours().values().all(|r| r.prefsrc.is_some()));
+            assert_eq!(lab.foreign().collect::<BTreeMap<_, _>>(), theirs, "round {round}");
+        }
+        assert!(node.dataplane.counters().drift_repaired > 0, "{:?}", node.dataplane.counters());
+        let held = node.dataplane.state(&key("10.20.3.0/26"));
+        assert!(matches!(held, RouteState::HeldByForeign { .. }), "{held:?}");
+    });
+}
+
+#[test]
+fn a_restart_deletes_nothing_that_is_wanted_again() {
+    in_namespace(async {
+        uplinks();
+        let mut lab = Lab::open().await;
+        lab.dump().await;
+        let hops = [hop("10.1.0.2", lab.link("up1")), hop("10.2.0.2", lab.link("up2"))];
+        let hops6 = [hop("fd00:1::2", lab.link("up1")), hop("fd00:2::2", lab.link("up2"))];
+        let wants = |node: &mut Node| {
+            for n in 0..50 {
+                node.want(&format!("10.20.{n}.0/26"), &hops, Some("10.9.9.9"));
+                node.want(&format!("fd00:20:{n}::/122"), &hops6, Some("fd00:9::9"));
+            }
+        };
+        let mut node = Node::start().await;
+        wants(&mut node);
+        node.want("10.99.0.0/26", &hops, None);
+        node.sweep();
+        node.settle().await;
+        drop(node);
+
+        let watch = IpMonitor::start();
+        let mut node = Node::start().await;
+        node.settle().await;
+        assert_eq!(node.dataplane.state(&key("10.99.0.0/26")), RouteState::Adopted);
+        wants(&mut node);
+        node.settle().await;
+        assert_eq!(watch.stop(), Vec::<String>::new(), "all of it was adopted");
+        node.sweep();
+        node.settle().await;
+        lab.dump().await;
+        assert_eq!(lab.ours().len(), 100);
+        assert_eq!(node.dataplane.state(&key("10.99.0.0/26")), RouteState::Absent);
+    });
+}
+
+fn key(prefix: &str) -> RouteKey {
+    RouteKey { prefix: prefix.parse().expect("a prefix"), table: 254, metric: 1024 }
+}
+
+/// Dice that fall the same way in every run (a linear congruential generator; the constants are Knuth's for MMIX).
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from((self.0 >> 33) % u64::try_from(bound).expect("small")).expect("below it")
+    }
+}
