@@ -20,9 +20,23 @@ pub(crate) fn assign(block: &mut Block, attribute: Attribute, reserved: &[Prefix
     Some(ordinal)
 }
 
-/// Lets an address go: it cools down as a tombstone until [`collect`] frees it.
-pub(crate) fn release(block: &mut Block, ordinal: u16, wall: UnixNanos) {
-    point_to(block, ordinal, Attribute::tombstone(wall));
+/// How a release was asked for; Calico tells the two apart in what it writes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum By {
+    /// By address: each one's sequence number becomes the block's, so that nobody releases it a second time by the old one.
+    Address,
+    /// By handle, which names the holder anyway.
+    Handle,
+}
+
+/// Lets addresses go: they cool down as tombstones until [`collect`] frees them.
+pub(crate) fn release(block: &mut Block, ordinals: &[u16], by: By, wall: UnixNanos) {
+    for ordinal in ordinals {
+        point_to(block, *ordinal, Attribute::tombstone(wall));
+        if by == By::Address {
+            block.sequence_number_for_allocation.insert(*ordinal, block.sequence_number);
+        }
+    }
     block.sequence_number = block.sequence_number.wrapping_add(1);
     compact(block);
 }

@@ -10,7 +10,7 @@ use petiole_store::time::go_string;
 use petiole_store::value::{Attribute, Block, Field, Handle, Value};
 use petiole_store::{KeyValue, Revision, Txn, UnixNanos};
 
-use crate::block;
+use crate::block::{self, By};
 use crate::pools::Pools;
 use crate::types::{AssignError, AssignRequest, ReleaseTarget, Reply, RequestId};
 use crate::view::View;
@@ -58,6 +58,9 @@ pub(crate) enum Planned {
     NoAddress(Family),
 }
 
+/// Ordinals that are held, by block.
+type Held = BTreeMap<Prefix, Vec<u16>>;
+
 /// Values as they will be after the batch.
 #[derive(Debug)]
 pub(crate) struct Batch<'a> {
@@ -89,14 +92,14 @@ impl<'a> Batch<'a> {
         match &pending.ask {
             Ask::Assign(request) => self.assign(request),
             Ask::Release(target) => {
-                let held = match target {
-                    ReleaseTarget::Address(addr) => self.at_address(*addr),
-                    ReleaseTarget::Handle(handle) => self.held_by(handle),
+                let (held, by) = match target {
+                    ReleaseTarget::Address(addr) => (self.at_address(*addr), By::Address),
+                    ReleaseTarget::Handle(handle) => (self.held_by(handle), By::Handle),
                 };
                 match held {
                     Err(keys) => Planned::Read(keys),
                     Ok(held) if held.is_empty() => Planned::Reply(Ok(pending.attempted.clone())),
-                    Ok(held) => self.release(held),
+                    Ok(held) => self.release(held, by),
                 }
             }
         }
@@ -200,39 +203,42 @@ impl<'a> Batch<'a> {
     }
 
     /// What is held at an address: the block and the ordinal, or the keys to read first.
-    fn at_address(&self, addr: IpAddr) -> Result<Vec<(Prefix, u16)>, Vec<Key>> {
+    fn at_address(&self, addr: IpAddr) -> Result<Held, Vec<Key>> {
         let Some(cidr) = self.view.blocks.keys().find(|c| c.contains_addr(addr)).copied() else {
-            return Ok(Vec::new());
+            return Ok(Held::new());
         };
         let (_, block) = match self.block(cidr) {
             Known::Value(block) => block,
-            Known::Absent => return Ok(Vec::new()),
+            Known::Absent => return Ok(Held::new()),
             Known::Unread => return Err(vec![Key::Block(cidr)]),
         };
-        let Some(ordinal) = block.ordinal(addr) else { return Ok(Vec::new()) };
-        let Some(attribute) = block.attribute(ordinal).filter(|a| !a.is_tombstone()) else { return Ok(Vec::new()) };
+        let Some(ordinal) = block.ordinal(addr) else { return Ok(Held::new()) };
+        let Some(attribute) = block.attribute(ordinal).filter(|a| !a.is_tombstone()) else { return Ok(Held::new()) };
         if let Some(handle) = attribute.handle_id.get()
             && matches!(self.handle(handle), Known::Unread)
         {
             return Err(vec![Key::Handle(handle.clone())]);
         }
-        Ok(vec![(cidr, ordinal)])
+        Ok(Held::from([(cidr, vec![ordinal])]))
     }
 
     /// What a handle holds, or the keys to read first.
-    fn held_by(&self, name: &str) -> Result<Vec<(Prefix, u16)>, Vec<Key>> {
+    fn held_by(&self, name: &str) -> Result<Held, Vec<Key>> {
         let mut cidrs: BTreeSet<Prefix> = self.view.mine().map(|(cidr, _)| cidr).collect();
         match self.handle(name) {
             Known::Value((_, handle)) => cidrs.extend(handle.block.keys()),
             Known::Absent => {}
             Known::Unread => return Err(vec![Key::Handle(name.to_owned())]),
         }
-        let mut held = Vec::new();
+        let mut held = Held::new();
         let mut unread = Vec::new();
         for cidr in cidrs {
             match self.block(cidr) {
                 Known::Value((_, block)) => {
-                    held.extend(block.held_by(name).into_iter().filter_map(|a| Some((cidr, block.ordinal(a)?))));
+                    let ordinals: Vec<u16> = block.held_by(name).into_iter().filter_map(|a| block.ordinal(a)).collect();
+                    if !ordinals.is_empty() {
+                        held.insert(cidr, ordinals);
+                    }
                 }
                 Known::Absent => {}
                 Known::Unread => unread.push(Key::Block(cidr)),
@@ -241,21 +247,22 @@ impl<'a> Batch<'a> {
         if unread.is_empty() { Ok(held) } else { Err(unread) }
     }
 
-    fn release(&mut self, held: Vec<(Prefix, u16)>) -> Planned {
+    fn release(&mut self, held: Held, by: By) -> Planned {
         let cooldown = Duration::from_secs(self.view.config.ip_cooldown_seconds);
         let mut addresses = Vec::new();
-        for (cidr, ordinal) in held {
+        for (cidr, ordinals) in held {
             let Known::Value((revision, mut block)) = self.block(cidr) else { continue };
-            let holder = block.attribute(ordinal).and_then(|a| a.handle_id.get().cloned());
-            addresses.extend(block.address(ordinal));
-            block::release(&mut block, ordinal, self.wall);
+            let holder = |o: &u16| block.attribute(*o).and_then(|a| a.handle_id.get().cloned());
+            let holders: Vec<String> = ordinals.iter().filter_map(holder).collect();
+            addresses.extend(ordinals.iter().filter_map(|o| block.address(*o)));
+            block::release(&mut block, &ordinals, by, self.wall);
             block::collect(&mut block, cooldown, self.wall);
             self.blocks.insert(cidr, (revision, block));
-            if let Some(holder) = holder
-                && let Known::Value((revision, mut handle)) = self.handle(&holder)
-            {
-                handle.remove(cidr);
-                self.handles.insert(holder, (revision, handle));
+            for holder in holders {
+                if let Known::Value((revision, mut handle)) = self.handle(&holder) {
+                    handle.remove(cidr);
+                    self.handles.insert(holder, (revision, handle));
+                }
             }
         }
         Planned::Change(addresses)

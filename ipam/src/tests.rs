@@ -4,6 +4,7 @@ use super::*;
 
 use proptest::prelude::*;
 
+mod cases;
 mod world;
 
 use world::World;

@@ -24,14 +24,14 @@ fn recorded(text: &str) -> impl Iterator<Item = (String, Vec<u8>)> {
 fn rewritten(key: &str, value: &[u8]) -> Option<Vec<u8>> {
     Some(match Key::parse(key) {
         Err(KeyError::Foreign(_)) => return None,
-        Err(e) => panic!("{e}"),
+        Err(e) => unreachable!("{e}"),
         Ok(Key::Block(_)) => Block::decode(key, value).unwrap().encode(),
         Ok(Key::Affinity { .. }) => Affinity::decode(key, value).unwrap().encode(),
         Ok(Key::Handle(_)) => Handle::decode(key, value).unwrap().encode(),
         Ok(Key::IpamConfig) => IpamConfig::decode(key, value).unwrap().encode(),
         Ok(Key::Pool(_)) => Pool::decode(key, value).unwrap().encode(),
         Ok(Key::Reservation(_)) => Reservation::decode(key, value).unwrap().encode(),
-        Ok(other) => panic!("Calico does not write {other:?}"),
+        Ok(other) => unreachable!("Calico does not write {other:?}"),
     })
 }
 

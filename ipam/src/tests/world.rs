@@ -108,6 +108,27 @@ impl World {
         self.apply(&Txn::new().put(key, value)).unwrap();
     }
 
+    /// Tells a node something that its watch did not say.
+    pub(super) fn fact(&mut self, n: usize, fact: &Fact) {
+        let (now, wall) = (self.now, self.wall());
+        self.nodes[n].ipam.handle_fact(fact, now, wall);
+        self.drain(n);
+    }
+
+    /// Puts a backup in the place of the store.
+    pub(super) fn restore(&mut self, backup: Memory) {
+        self.store = backup;
+        self.owners.clear();
+    }
+
+    pub(super) fn end_streams(&mut self, n: usize, reason: &WatchEnd) {
+        for id in std::mem::take(&mut self.nodes[n].streams).into_keys() {
+            let reason = reason.clone();
+            self.nodes[n].watch.handle_event(WatchEvent::Ended { id, reason }, self.now);
+        }
+        self.drain(n);
+    }
+
     pub(super) fn delete(&mut self, key: &str) {
         self.apply(&Txn::new().delete(key)).unwrap();
     }
