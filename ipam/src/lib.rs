@@ -164,7 +164,7 @@ impl Ipam {
                 if outcome.succeeded {
                     state.succeeded();
                 } else {
-                    state.last_failed = Some(flight.txn.clone());
+                    state.conflicted(flight.txn.clone(), now, part);
                 }
                 if flight.is_read_back {
                     state.doubt.clear();

@@ -67,18 +67,15 @@ impl Ipam {
         self.view.mine().filter(|(c, _)| c.family() == family && self.pools.containing(*c).is_some()).count()
     }
 
-    /// Why this node may not claim a block that it wants.
-    pub(crate) fn forbidden(&self) -> Option<String> {
+    /// Why this node may not claim a block of this family.
+    pub(crate) fn forbidden(&self, family: Family) -> Option<String> {
         let config = &self.view.config;
         if !config.auto_allocate_blocks {
-            return Some("autoAllocateBlocks is false in /calico/ipam/v2/config".to_owned());
+            return Some("auto_allocate_blocks is false in /calico/ipam/v2/config".to_owned());
         }
-        let held = self.view.mine().count() as u64;
-        (held >= config.max_blocks()).then(|| {
-            format!(
-                "this node has {held} blocks, and maxBlocksPerHost in /calico/ipam/v2/config allows {}",
-                config.max_blocks()
-            )
+        let (held, max) = (self.view.mine().filter(|(c, _)| c.family() == family).count(), config.max_blocks());
+        (held as u64 >= max).then(|| {
+            format!("this node has {held} {family} blocks, and maxBlocksPerHost in /calico/ipam/v2/config allows {max}")
         })
     }
 
@@ -88,7 +85,7 @@ impl Ipam {
         }
         for family in Family::BOTH {
             let is_wanted = self.held(family) == 0 || self.demand.contains(&family);
-            if !is_wanted || self.pools.of_family(family).next().is_none() || self.forbidden().is_some() {
+            if !is_wanted || self.pools.of_family(family).next().is_none() || self.forbidden(family).is_some() {
                 self.exhausted.remove(&family);
                 continue;
             }
@@ -249,7 +246,7 @@ impl Ipam {
         if self.pools.of_family(family).next().is_none() {
             return Err(format!("no {family} pool of the store can be used; `petiole ipam blocks` says why"));
         }
-        if let Some(why) = self.forbidden() {
+        if let Some(why) = self.forbidden(family) {
             return Err(why);
         }
         if self.demand.contains(&family) && self.exhausted.contains(&family) {

@@ -79,7 +79,7 @@ impl Ipam {
                 problems.push(Problem::PoolExhausted { family, pools: tried.collect() });
             }
             let is_wanted = self.held(family) == 0 && self.pools.of_family(family).next().is_some();
-            if let (true, Some(why)) = (is_wanted, self.forbidden()) {
+            if let (true, Some(why)) = (is_wanted, self.forbidden(family)) {
                 problems.push(Problem::ClaimsForbidden { why });
             }
         }
@@ -87,7 +87,11 @@ impl Ipam {
             for (owner, _) in self.view.affinities_to(cidr) {
                 if !owner.is_host(&self.settings.node) {
                     let key = Key::Affinity { owner: owner.clone(), block: cidr }.to_string();
-                    problems.push(Problem::OtherClaim { cidr, other: owner.to_string(), key });
+                    let other = match owner {
+                        Owner::Host(name) => name.clone(),
+                        Owner::Virtual(_) => owner.to_string(),
+                    };
+                    problems.push(Problem::OtherClaim { cidr, other, key });
                 }
             }
         }

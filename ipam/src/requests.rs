@@ -97,7 +97,8 @@ impl<'a> Batch<'a> {
                     ReleaseTarget::Handle(handle) => (self.held_by(handle), By::Handle),
                 };
                 match held {
-                    Err(keys) => Planned::Read(keys),
+                    Err(Unclear::Read(keys)) => Planned::Read(keys),
+                    Err(Unclear::Garbage(error)) => Planned::Reply(Err(AssignError::Garbage(error))),
                     Ok(held) if held.is_empty() => Planned::Reply(Ok(pending.attempted.clone())),
                     Ok(held) => self.release(held, by),
                 }
@@ -158,6 +159,7 @@ impl<'a> Batch<'a> {
             Known::Value(handle) => handle,
             // A handle that nobody has seen is new; if it is not, the transaction says so.
             Known::Absent | Known::Unread => (None, Handle::default()),
+            Known::Garbage(error) => return Planned::Reply(Err(AssignError::Garbage(error))),
         };
         for cidr in changed.keys() {
             handle.1.add(*cidr);
@@ -203,32 +205,35 @@ impl<'a> Batch<'a> {
     }
 
     /// What is held at an address: the block and the ordinal, or the keys to read first.
-    fn at_address(&self, addr: IpAddr) -> Result<Held, Vec<Key>> {
+    fn at_address(&self, addr: IpAddr) -> Result<Held, Unclear> {
         let Some(cidr) = self.view.blocks.keys().find(|c| c.contains_addr(addr)).copied() else {
             return Ok(Held::new());
         };
         let (_, block) = match self.block(cidr) {
             Known::Value(block) => block,
             Known::Absent => return Ok(Held::new()),
-            Known::Unread => return Err(vec![Key::Block(cidr)]),
+            Known::Unread => return Err(Unclear::Read(vec![Key::Block(cidr)])),
+            Known::Garbage(error) => return Err(Unclear::Garbage(error)),
         };
         let Some(ordinal) = block.ordinal(addr) else { return Ok(Held::new()) };
         let Some(attribute) = block.attribute(ordinal).filter(|a| !a.is_tombstone()) else { return Ok(Held::new()) };
-        if let Some(handle) = attribute.handle_id.get()
-            && matches!(self.handle(handle), Known::Unread)
-        {
-            return Err(vec![Key::Handle(handle.clone())]);
+        match attribute.handle_id.get().map(|h| (h, self.handle(h))) {
+            Some((handle, Known::Unread)) => return Err(Unclear::Read(vec![Key::Handle(handle.clone())])),
+            Some((_, Known::Garbage(error))) => return Err(Unclear::Garbage(error)),
+            None | Some((_, Known::Value(_) | Known::Absent)) => {}
         }
         Ok(Held::from([(cidr, vec![ordinal])]))
     }
 
     /// What a handle holds, or the keys to read first.
-    fn held_by(&self, name: &str) -> Result<Held, Vec<Key>> {
-        let mut cidrs: BTreeSet<Prefix> = self.view.mine().map(|(cidr, _)| cidr).collect();
+    fn held_by(&self, name: &str) -> Result<Held, Unclear> {
+        let readable = self.view.mine().filter(|(_, entry)| entry.full.is_some());
+        let mut cidrs: BTreeSet<Prefix> = readable.map(|(cidr, _)| cidr).collect();
         match self.handle(name) {
             Known::Value((_, handle)) => cidrs.extend(handle.block.keys()),
             Known::Absent => {}
-            Known::Unread => return Err(vec![Key::Handle(name.to_owned())]),
+            Known::Unread => return Err(Unclear::Read(vec![Key::Handle(name.to_owned())])),
+            Known::Garbage(error) => return Err(Unclear::Garbage(error)),
         }
         let mut held = Held::new();
         let mut unread = Vec::new();
@@ -242,9 +247,10 @@ impl<'a> Batch<'a> {
                 }
                 Known::Absent => {}
                 Known::Unread => unread.push(Key::Block(cidr)),
+                Known::Garbage(error) => return Err(Unclear::Garbage(error)),
             }
         }
-        if unread.is_empty() { Ok(held) } else { Err(unread) }
+        if unread.is_empty() { Ok(held) } else { Err(Unclear::Read(unread)) }
     }
 
     fn release(&mut self, held: Held, by: By) -> Planned {
@@ -300,9 +306,10 @@ impl<'a> Batch<'a> {
         match self.read.get(&key) {
             None => Known::Unread,
             Some(None) => Known::Absent,
-            Some(Some(kv)) => {
-                Handle::decode(&key, &kv.value).map_or(Known::Absent, |h| Known::Value((Some(kv.mod_revision), h)))
-            }
+            Some(Some(kv)) => match Handle::decode(&key, &kv.value) {
+                Ok(handle) => Known::Value((Some(kv.mod_revision), handle)),
+                Err(e) => Known::Garbage(e.to_string()),
+            },
         }
     }
 }
@@ -310,7 +317,18 @@ impl<'a> Batch<'a> {
 enum Known<T> {
     Value(T),
     Absent,
+    /// Not known; to be read.
     Unread,
+    /// Read, and why it makes no sense.
+    Garbage(String),
+}
+
+/// Why what is held is not known.
+enum Unclear {
+    /// These keys are to be read first.
+    Read(Vec<Key>),
+    /// A value makes no sense.
+    Garbage(String),
 }
 
 fn check(request: &AssignRequest) -> Result<(), String> {

@@ -10,6 +10,9 @@ const RETRY_MIN: Duration = Duration::from_millis(100);
 /// The longest pause.
 const RETRY_MAX: Duration = Duration::from_secs(10);
 
+/// After so many conflicts in a row the next attempt is paced.
+const MAX_CONFLICTS: u32 = 16;
+
 /// One thing to do; at most one transaction of each is under way.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum Slot {
@@ -48,6 +51,8 @@ pub(crate) struct SlotState {
     pub(crate) error: Option<String>,
     /// Keys to read back, because a transaction's outcome is unknown.
     pub(crate) doubt: Vec<String>,
+    /// How many transactions in a row found their conditions not met.
+    pub(crate) conflicts: u32,
     /// The last transaction whose conditions did not hold. The same again would fail again.
     pub(crate) last_failed: Option<Txn>,
 }
@@ -64,7 +69,20 @@ impl SlotState {
         self.not_before = now + pause.mul_f64(0.5 + part / 2.0);
     }
 
+    /// Counts a transaction whose conditions did not hold. That is nobody's failure, and the next one knows better, unless
+    /// it goes on and on.
+    pub(crate) fn conflicted(&mut self, txn: Txn, now: Duration, part: f64) {
+        self.failures = 0;
+        self.error = None;
+        self.conflicts = self.conflicts.saturating_add(1);
+        self.last_failed = Some(txn);
+        if self.conflicts > MAX_CONFLICTS {
+            self.not_before = now + RETRY_MIN.mul_f64(0.5 + part / 2.0);
+        }
+    }
+
     pub(crate) fn succeeded(&mut self) {
+        self.conflicts = 0;
         self.failures = 0;
         self.not_before = Duration::ZERO;
         self.error = None;

@@ -64,6 +64,9 @@ pub enum AssignError {
     /// The request cannot be right.
     #[error("{0}")]
     BadRequest(String),
+    /// A value that the request depends on cannot be read.
+    #[error("{0}; repair or delete the key, then try again")]
+    Garbage(String),
     /// No address was free, and no block could be claimed in time.
     #[error("no free {family} address on this node: {why}")]
     NoAddress {

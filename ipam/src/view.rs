@@ -3,7 +3,7 @@
 //! Knowledge comes from two sides: facts of the watch, which may lag, and the outcomes of this node's own transactions, which
 //! may overtake them. Each key's knowledge only ever moves forward in revisions.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use petiole_prefix::Prefix;
 use petiole_store::key::{IPAM_PREFIX, Key, Owner};
@@ -55,6 +55,10 @@ pub(crate) struct View {
     pub(crate) config: IpamConfig,
     /// Keys whose values cannot be read, and why.
     pub(crate) garbage: BTreeMap<String, String>,
+    /// Blocks whose value names this node.
+    mine: BTreeSet<Prefix>,
+    /// Blocks to which this node has an affinity.
+    my_affinities: BTreeSet<Prefix>,
     learned: BTreeMap<String, Learned>,
     told: Revision,
 }
@@ -72,6 +76,8 @@ impl View {
             reservations: BTreeMap::new(),
             config: IpamConfig::default(),
             garbage: BTreeMap::new(),
+            mine: BTreeSet::new(),
+            my_affinities: BTreeSet::new(),
             learned: BTreeMap::new(),
             told: 0,
         }
@@ -170,12 +176,19 @@ impl View {
     fn apply_block(&mut self, cidr: Prefix, kv: Option<&KeyValue>) -> Result<(), ValueError> {
         let Some(kv) = kv else {
             self.blocks.remove(&cidr);
+            self.mine.remove(&cidr);
             return Ok(());
         };
         match Block::decode(&kv.key, &kv.value) {
             Ok(block) => {
                 let owner = block.owner();
-                let keep = owner.as_ref().is_none_or(|o| o.is_host(&self.node));
+                let is_mine = owner.as_ref().is_some_and(|o| o.is_host(&self.node));
+                if is_mine {
+                    self.mine.insert(cidr);
+                } else {
+                    self.mine.remove(&cidr);
+                }
+                let keep = is_mine || owner.is_none();
                 let entry = BlockEntry {
                     owner,
                     used: block.used(),
@@ -206,12 +219,19 @@ impl View {
     }
 
     fn apply_affinity(&mut self, owner: Owner, block: Prefix, kv: Option<&KeyValue>) -> Result<(), ValueError> {
+        let is_mine = owner.is_host(&self.node);
         let Some(kv) = kv else {
             self.affinities.remove(&(block, owner));
+            if is_mine {
+                self.my_affinities.remove(&block);
+            }
             return Ok(());
         };
         let value = Affinity::decode(&kv.key, &kv.value)?;
         self.affinities.insert((block, owner), At { value, mod_revision: kv.mod_revision });
+        if is_mine {
+            self.my_affinities.insert(block);
+        }
         Ok(())
     }
 
@@ -252,13 +272,12 @@ impl View {
 
     /// Whether the block's value names this node as its owner.
     pub(crate) fn is_mine(&self, cidr: Prefix) -> bool {
-        self.blocks.get(&cidr).is_some_and(|b| b.owner.as_ref().is_some_and(|o| o.is_host(&self.node)))
+        self.mine.contains(&cidr)
     }
 
     /// The blocks whose value names this node as its owner.
     pub(crate) fn mine(&self) -> impl Iterator<Item = (Prefix, &BlockEntry)> {
-        let is_mine = |b: &BlockEntry| b.owner.as_ref().is_some_and(|o| o.is_host(&self.node));
-        self.blocks.iter().filter(move |(_, b)| is_mine(b)).map(|(cidr, b)| (*cidr, b))
+        self.mine.iter().filter_map(|cidr| Some((*cidr, self.blocks.get(cidr)?)))
     }
 
     /// This node's affinity to a block.
@@ -268,7 +287,7 @@ impl View {
 
     /// This node's affinities.
     pub(crate) fn my_affinities(&self) -> impl Iterator<Item = (Prefix, &At<Affinity>)> {
-        self.affinities.iter().filter(|((_, owner), _)| owner.is_host(&self.node)).map(|((cidr, _), a)| (*cidr, a))
+        self.my_affinities.iter().filter_map(|cidr| Some((*cidr, self.my_affinity(*cidr)?)))
     }
 
     /// Everybody's affinities to a block.

@@ -228,7 +228,7 @@ fn the_clusters_configuration_is_obeyed() {
     let n = world.worker("worker1", &[spec("10.0.0.0/24", 26)]);
     world.run();
     assert_eq!(owned(&world, n), [] as [&str; 0]);
-    assert!(problems(&world, n)[0].contains("autoAllocateBlocks"), "{:?}", problems(&world, n));
+    assert!(problems(&world, n)[0].contains("auto_allocate_blocks is false"), "{:?}", problems(&world, n));
     world.put("/calico/ipam/v2/config", "{\"auto_allocate_blocks\":true}");
     world.run();
     assert_eq!(owned(&world, n).len(), 1);
