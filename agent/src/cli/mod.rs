@@ -25,27 +25,26 @@ use crate::log;
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    let logs_json = matches!(cli.command, Command::Agent { log_format: log::Format::Json });
-    match run(cli) {
-        Ok(code) => code,
-        Err(e) => {
-            let words = format!("{e:#}");
-            if logs_json {
-                tracing::error!("{words}");
-                return ExitCode::FAILURE;
-            }
-            let _ = writeln!(anstream::stderr(), "{}error:{} {words}", table::RED, table::PLAIN);
-            ExitCode::FAILURE
-        }
-    }
+    let failed = match run(cli) {
+        Ok(code) => return code,
+        Err(e) => format!("{e:#}"),
+    };
+    let _ = writeln!(anstream::stderr(), "{}error:{} {failed}", table::RED, table::PLAIN);
+    ExitCode::FAILURE
 }
 
 fn run(cli: Cli) -> Result<ExitCode> {
     match cli.command {
         Command::Agent { log_format } => {
-            log::start(log_format);
-            agent::run(cli.config.as_deref())?;
-            Ok(ExitCode::SUCCESS)
+            let flush = log::start(log_format)?;
+            let result = agent::run(cli.config.as_deref());
+            if let (Err(e), log::Format::Json) = (&result, log_format) {
+                // A collector of objects can make nothing of a bare line.
+                tracing::error!("{e:#}");
+                return Ok(ExitCode::FAILURE);
+            }
+            drop(flush);
+            result.map(|()| ExitCode::SUCCESS)
         }
         Command::Config { command: ConfigCommand::Check { file } } => check::run(&file, cli.output),
         command => {

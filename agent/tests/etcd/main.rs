@@ -1,5 +1,10 @@
 //! The store's driver against real etcd members on loopback.
-#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "the functions that tests share fail like tests")]
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "the functions that tests share fail like tests"
+)]
 
 mod cluster;
 mod tls;

@@ -15,8 +15,8 @@ pub(crate) fn why(view: &WhyView) -> String {
             table.row(vec![
                 mark,
                 step.question.as_str().into(),
-                step.detail.as_str().into(),
                 Cell::new(&step.code, Look::Dim),
+                step.detail.as_str().into(),
             ]);
         }
         out += &format!("\n{}", table.print());

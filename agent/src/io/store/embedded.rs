@@ -20,6 +20,9 @@ const META: TableDefinition<'_, &str, i64> = TableDefinition::new("meta");
 const REVISION: &str = "revision";
 const FILE: &str = "store.redb";
 
+/// Bytes of redb's cache: everything is in memory already.
+const CACHE: usize = 1 << 20;
+
 /// The open store.
 pub(super) struct Embedded {
     file: PathBuf,
@@ -43,7 +46,7 @@ impl Embedded {
                 folder.display()
             )
         })?;
-        let database = Database::create(&file).map_err(|e| match e {
+        let database = Database::builder().set_cache_size(CACHE).create(&file).map_err(|e| match e {
             redb::DatabaseError::DatabaseAlreadyOpen => {
                 format!("the embedded store {} is in use by another process: stop that agent first", file.display())
             }
