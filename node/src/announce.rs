@@ -119,7 +119,8 @@ impl Node {
             }
         }
         for announce in self.settings.announce.iter().filter(|a| a.kind == AnnounceKind::ServiceRange) {
-            routes.insert(range_key(announce.prefix), range_route());
+            let source = self.source(announce.prefix.family());
+            routes.insert(range_key(announce.prefix), range_route(source));
         }
         self.dataplane.set_static_routes(routes);
     }
@@ -189,7 +190,9 @@ pub(crate) const fn range_key(range: Prefix) -> RouteKey {
     RouteKey { prefix: range, table: ident::TABLE_LOCAL, metric: ident::METRIC_RANGE }
 }
 
-fn range_route() -> Route {
+/// With the node's own address as the source: the kernel would otherwise take the service's own for connections that start
+/// here, and the pod that the proxy sends them to would answer to any ingress node.
+fn range_route(source: Option<IpAddr>) -> Route {
     let hops = vec![Hop { gateway: None, link: LOOPBACK }];
-    Route { kind: RouteKind::Local, protocol: ident::ROUTE_PROTOCOL, prefsrc: None, hops }
+    Route { kind: RouteKind::Local, protocol: ident::ROUTE_PROTOCOL, prefsrc: source, hops }
 }
