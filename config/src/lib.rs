@@ -1,8 +1,8 @@
 //! Text, environment and flags to validated settings.
 //!
 //! [`load`] reads a configuration and returns [`Settings`], which are valid by construction, or every mistake at once: each
-//! with file, line and column, what is wrong and what to write. How the file looks is [`schema`]'s affair, what two sections
-//! must agree on is [`check`]'s. [`Settings::to_toml`] goes the other way. Nothing here reads files or the environment: text
+//! with file, line and column, what is wrong and what to write. How the file looks is `schema`'s affair, what two sections
+//! must agree on is `check`'s. [`Settings::to_toml`] goes the other way. Nothing here reads files or the environment: text
 //! and [`Facts`] are arguments.
 
 mod check;
