@@ -154,10 +154,9 @@ proptest! {
             world.tell_all();
         }
         world.settle();
-        // What no notification can tell is found by the periodic check, at the latest.
-        if let Some((at, _)) = world.dataplane.poll_timeout() {
-            world.advance(at);
-        }
+        // What no notification can tell is found by the periodic check, and what was refused for good is tried again with it.
+        let later = world.now + Settings::default().resync * 2;
+        world.advance(later);
         world.settle();
         world.sweep();
         world.settle();
