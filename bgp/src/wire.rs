@@ -14,7 +14,7 @@ mod update;
 pub use attr::{
     Aggregator, AsPath, Attributes, Origin, OutAttributes, Segment, SegmentKind, UnknownAttribute, end_of_rib, withdraw,
 };
-pub use capability::Capability;
+pub use capability::{Capability, GracefulFamily, GracefulRestart};
 pub use error::{Fault, Treatment, UpdateFault};
 pub use header::{Frame, frame, keepalive};
 pub use iana::{AS_TRANS, Afi, MessageType, Safi, attribute_name, code};

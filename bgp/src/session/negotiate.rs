@@ -7,7 +7,7 @@ use std::time::Duration;
 use petiole_prefix::Family;
 
 use crate::config::{LocalConfig, PeerConfig};
-use crate::wire::{Capability, ErrorCode, Notification, Open, UpdateContext};
+use crate::wire::{Capability, ErrorCode, GracefulRestart, Notification, Open, UpdateContext};
 
 /// The terms of a session.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -32,7 +32,9 @@ impl Negotiated {
 /// What we say in our OPEN.
 pub(crate) fn our_open(local: &LocalConfig, peer: &PeerConfig) -> Open {
     let mut capabilities: Vec<_> = peer.families.iter().map(|f| Capability::Unicast(*f)).collect();
-    capabilities.extend([Capability::RouteRefresh, Capability::FourOctetAs(local.asn)]);
+    // Graceful restart for no family at all: we do not restart gracefully, but End-of-RIB markers are sent only to who offers it.
+    let markers = Capability::GracefulRestart(GracefulRestart::default());
+    capabilities.extend([Capability::RouteRefresh, markers, Capability::FourOctetAs(local.asn)]);
     Open { asn: local.asn, hold_time: peer.hold_time, router_id: local.router_id, capabilities }
 }
 

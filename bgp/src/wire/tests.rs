@@ -53,7 +53,7 @@ fn recorded_open_is_read_with_all_its_capabilities() {
             "extended message",
             "add-path",
             "host name",
-            "graceful restart",
+            "graceful restart within 120 s",
             "long-lived graceful restart",
         ]
     );
@@ -69,6 +69,7 @@ fn recorded_updates_say_what_the_switch_was_configured_to_say() {
         }
         let update = Update::decode(&Sections::split(frame.body).unwrap(), &context()).unwrap();
         assert!(update.faults.is_empty(), "{:?}", update.faults);
+        lines.extend(update.end_of_rib.map(|family| format!("{family} done")));
         for a in [&update.announced, &update.mp_announced].into_iter().flatten() {
             let t = &a.attributes;
             let mut line =
@@ -89,6 +90,9 @@ fn recorded_updates_say_what_the_switch_was_configured_to_say() {
     assert_eq!(
         lines,
         [
+            // Its networks took it longer than the session.
+            "IPv4 done",
+            "IPv6 done",
             "+ 10.120.201.0/27 10.121.9.0/25 10.120.201.64/27 via 10.122.101.0 path 65001 Igp",
             "+ ::/0 fd00:121::/48 fd00:120:201:1::/64 via fd00:122:101:: path 65001 Igp",
             "+ 10.121.9.0/24 via 10.122.101.0 path 65001 Igp aggregated true 65001 10.122.1.1",
@@ -227,6 +231,13 @@ fn any_capability() -> impl Strategy<Value = Capability> {
     prop_oneof![
         any_family().prop_map(Capability::Unicast),
         Just(Capability::RouteRefresh),
+        (any::<u16>(), prop::collection::vec(any::<[u8; 4]>(), 0..5)).prop_map(|(head, families)| {
+            let value = [&head.to_be_bytes()[..], &families.concat()].concat();
+            match Capability::decode(64, &value) {
+                Capability::GracefulRestart(restart) => Capability::GracefulRestart(restart),
+                other => panic!("{other:?}"),
+            }
+        }),
         unknown.prop_map(|(code, value)| Capability::decode(code, &value)),
     ]
 }
