@@ -118,6 +118,7 @@ impl Ipam {
                 used: 0,
                 free: 0,
                 confirmed: false,
+                is_exported: true,
             });
         }
     }
@@ -295,7 +296,8 @@ impl Ipam {
             // taken away does not end an announcement: the repair, or the block's next value, decides.
             if confirmed || (was_owned && self.settings.want_block) {
                 let (mod_revision, used, free) = (entry.mod_revision, entry.used, entry.free);
-                self.owned.insert(cidr, OwnedBlock { cidr, mod_revision, used, free, confirmed: true });
+                let is_exported = self.view.is_exported(cidr);
+                self.owned.insert(cidr, OwnedBlock { cidr, mod_revision, used, free, confirmed: true, is_exported });
             }
         }
         for (cidr, block) in before {
@@ -312,7 +314,7 @@ impl Ipam {
 }
 
 fn matters_for_ownership(key: &str) -> bool {
-    matches!(Key::parse(key), Ok(Key::Block(_) | Key::Affinity { .. }))
+    matches!(Key::parse(key), Ok(Key::Block(_) | Key::Affinity { .. } | Key::Pool(_)))
 }
 
 #[cfg(test)]

@@ -192,7 +192,7 @@ proptest! {
     fn no_block_is_ever_held_twice(seed in any::<u8>(), nodes in 2..50usize, lose in 0..90u8, bits in 4..7u8) {
         let mut world = World::new(seed);
         world.lose = lose;
-        let pool = spec(&format!("10.0.0.0/{}", 26 - bits), 26);
+        let pool = spec(&format!("10.0.0.0/{}", 30 - bits), 30);
         for i in 0..nodes {
             world.worker(&format!("worker{i}"), &[pool]);
         }

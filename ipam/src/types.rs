@@ -93,6 +93,8 @@ pub struct OwnedBlock {
     pub free: usize,
     /// Whether the store said so in this life of the agent; otherwise it is from the last known good state.
     pub confirmed: bool,
+    /// Whether it is to be announced: false where its pool says `disableBGPExport`.
+    pub is_exported: bool,
 }
 
 /// A block of the store, for `petiole ipam blocks`.

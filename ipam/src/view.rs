@@ -313,6 +313,11 @@ impl View {
         lengths
     }
 
+    /// Whether blocks of the pool that a block lies in are announced.
+    pub(crate) fn is_exported(&self, cidr: Prefix) -> bool {
+        !self.pools.values().any(|p| p.spec.disable_bgp_export && p.spec.cidr.contains(&cidr))
+    }
+
     /// The ranges that are not assigned.
     pub(crate) fn reserved(&self) -> Vec<Prefix> {
         self.reservations.values().flatten().copied().collect()

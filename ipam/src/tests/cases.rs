@@ -210,6 +210,18 @@ fn overlapping_pools_are_not_claimed_from_or_created() {
 }
 
 #[test]
+fn a_pool_that_is_not_exported_gives_blocks_that_are_not_announced() {
+    let mut world = World::new(1);
+    put_pool(&mut world, "p", "10.0.0.0/24", 26, |p| p.spec.disable_bgp_export = true);
+    let n = world.worker("worker1", &[]);
+    world.run();
+    assert!(world.node(n).ipam.blocks().values().all(|b| b.confirmed && !b.is_exported));
+    put_pool(&mut world, "p", "10.0.0.0/24", 26, |_| ());
+    world.run();
+    assert!(world.node(n).ipam.blocks().values().all(|b| b.is_exported));
+}
+
+#[test]
 fn without_a_pool_a_worker_waits_and_says_so() {
     let mut world = World::new(1);
     let n = world.worker("worker1", &[]);
