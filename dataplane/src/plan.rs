@@ -30,8 +30,8 @@ impl Dataplane {
         {
             steps.extend(self.put_step(&key));
         }
+        // There is room only when no write is left.
         while steps.len() < limit
-            && self.puts.is_empty()
             && let Some(key) = self.deletes.pop_first()
         {
             steps.extend(self.delete_step(&key));

@@ -195,6 +195,33 @@ fn a_link_that_goes_down_takes_its_hop_at_once_and_brings_it_back() {
 }
 
 #[test]
+fn what_a_link_takes_with_it_is_written_again_before_any_dump_tells() {
+    for prefix in [A, A6] {
+        for address_only in [false, true] {
+            let mut world = ready();
+            world.want(prefix, Some(over(&[2], None, prefix == A6)));
+            world.settle();
+            world.steps.clear();
+            let lost = if address_only {
+                world.kernel.delete_address(&address(2, "10.1.2.1", 24, 0)).expect("it goes");
+                prefix == A
+            } else {
+                world.kernel.set_link(2, false, false);
+                true
+            };
+            world.deliver(usize::MAX);
+            world.kernel.restore_link(2);
+            world.deliver(usize::MAX);
+            assert_eq!(world.start_plan(), lost);
+            let created = |s: &Step| matches!(s, Step::PutRoute(k, _, Put::Create) if *k == key(prefix));
+            assert_eq!(world.steps.iter().any(created), lost);
+            world.settle();
+            world.check();
+        }
+    }
+}
+
+#[test]
 fn routes_lost_with_an_interface_or_a_source_come_back_with_it() {
     for (prefix, source) in [(A, "10.9.9.9"), (A6, "fd00:9::9")] {
         let v6 = prefix == A6;
@@ -397,6 +424,43 @@ fn plans_are_bounded_and_write_before_they_delete() {
     let last_put = world.steps.iter().rposition(|s| matches!(s, Step::PutRoute(..)));
     assert!(first_delete > last_put);
     assert_eq!(world.dataplane.observed_routes().count(), 5_000);
+}
+
+#[test]
+fn a_dump_does_not_unsay_what_a_plan_did_meanwhile() {
+    let mut world = ready();
+    world.want(A, Some(over(&[2], None, false)));
+    world.settle();
+    let before = world.dataplane.counters();
+    let (at, _) = world.dataplane.poll_timeout().expect("a check");
+    world.advance(at);
+    assert!(world.ask_dump() && world.read_dump(0), "the dump has seen the old table");
+    world.want(A, None);
+    world.want(A6, Some(over(&[2], None, true)));
+    assert!(world.start_plan() && world.finish_plan());
+    world.steps.clear();
+    world.settle();
+    assert_eq!(world.steps, []);
+    assert_eq!(world.dataplane.state(&key(A6)), RouteState::InKernel);
+    assert_eq!(world.dataplane.state(&key(A)), RouteState::Absent);
+    assert_eq!(world.dataplane.counters().drift_found, before.drift_found);
+    world.check();
+}
+
+#[test]
+fn somebody_who_interferes_with_a_plan_under_way_is_found_out() {
+    let mut world = ready();
+    world.want(A, Some(over(&[2], None, false)));
+    assert!(world.start_plan());
+    let plan = world.plan.take().expect("started");
+    let results = plan.steps.iter().map(|s| world.kernel.apply(s)).collect();
+    // Told before the answer, which says that all is well.
+    world.kernel.delete(&key(A), ROUTE_PROTOCOL).expect("deleted");
+    world.deliver(1);
+    world.dataplane.handle_done(plan.id, results, world.now);
+    world.settle();
+    world.check();
+    assert_eq!(world.kernel.ours().len(), 1);
 }
 
 #[test]

@@ -76,3 +76,6 @@ impl Driver {
 
 /// `EIO` of `include/uapi/asm-generic/errno-base.h`: the answer is not known.
 const EIO: i32 = 5;
+
+#[cfg(test)]
+mod tests;
