@@ -340,7 +340,7 @@ impl Watch {
                 track.reset_suspected = true;
                 let error = format!(
                     "the store's revisions went back (from {} to {revision}): it looks like a restored backup; asking again",
-                    track.next - 1
+                    track.highest
                 );
                 track.stage = Stage::WaitToList { until: now + CONFIRM_RESET };
                 self.lost(at, error);
@@ -362,7 +362,7 @@ impl Watch {
 
     /// One prefix turned out to be of another history, so all of them are: each is listed again and believed as it is.
     fn reset(&mut self, at: usize, revision: Revision, now: Duration) {
-        let was = self.tracks.iter().map(|t| t.next - 1).max().unwrap_or(0);
+        let was = self.tracks.iter().map(|t| t.highest).max().unwrap_or(0);
         self.facts.push_back(Fact::Reset { was, now: revision });
         for other in 0..self.tracks.len() {
             let Some(track) = self.tracks.get_mut(other) else { continue };
@@ -439,7 +439,7 @@ impl Watch {
     }
 
     fn update_state(&mut self, now: Duration) {
-        self.state.revision = self.tracks.iter().map(|t| t.next - 1).fold(0, Revision::max);
+        self.state.revision = self.tracks.iter().map(|t| t.highest).fold(0, Revision::max);
         self.state.keys = self.tracks.iter().map(Track::keys).sum();
         let was_known = matches!(self.state.phase, WatchPhase::InSync | WatchPhase::Frozen);
         let phase = if self.tracks.iter().all(|t| t.fresh) {

@@ -337,28 +337,24 @@ fn an_address_in_anothers_block_is_released_with_its_handle() {
     world.check();
 }
 
-#[test]
-fn a_thousand_at_once_need_few_transactions() {
+/// Starts workers at once, each knowing only what its own transactions told it: the worst of all interleavings. Returns them
+/// with the number of transactions that they needed.
+fn at_once(workers: usize, pool: &str) -> (Vec<Ipam>, usize) {
     let (now, wall) = (Duration::ZERO, 1);
     let mut store = petiole_store::Memory::new();
-    let pool = Pool::new("p", "10.0.0.0/14".parse().unwrap(), 26, "u".into(), "t".into());
-    let fact = Fact::Put(KeyValue {
-        key: Key::Pool("p".into()).to_string(),
-        value: pool.encode(),
-        create_revision: 1,
-        mod_revision: 1,
-    });
-    // Each knows only what its own transactions told it: the worst of all interleavings.
-    let mut nodes: Vec<Ipam> = (0..1_000)
-        .map(|i| {
-            let settings = IpamSettings { node: format!("worker{i}"), want_block: true, pools: Vec::new() };
-            let mut ipam = Ipam::new(settings, [0; 32], now);
-            ipam.handle_fact(&fact, now, wall);
-            ipam.handle_fact(&Fact::InSync { revision: 1 }, now, wall);
-            ipam
-        })
-        .collect();
+    let pool = Pool::new("p", pool.parse().unwrap(), 26, "u".into(), "t".into());
+    let key = Key::Pool("p".into()).to_string();
+    let fact = Fact::Put(KeyValue { key, value: pool.encode(), create_revision: 1, mod_revision: 1 });
+    let ready = |i| {
+        let settings = IpamSettings { node: format!("worker{i}"), want_block: true, pools: Vec::new() };
+        let mut ipam = Ipam::new(settings, [0; 32], now);
+        ipam.handle_fact(&fact, now, wall);
+        ipam.handle_fact(&Fact::InSync { revision: 1 }, now, wall);
+        ipam
+    };
+    let mut nodes: Vec<Ipam> = (0..workers).map(ready).collect();
     let mut txns = 0;
+    let mut now = now;
     loop {
         let mut is_quiet = true;
         for ipam in &mut nodes {
@@ -370,11 +366,27 @@ fn a_thousand_at_once_need_few_transactions() {
             }
         }
         if is_quiet {
-            break;
+            let Some((next, _)) = nodes.iter().filter_map(Ipam::poll_timeout).min() else { break };
+            now = next;
+            nodes.iter_mut().for_each(|n| n.handle_timeout(now, wall));
         }
     }
+    let held: Vec<Prefix> = nodes.iter().flat_map(|n| n.blocks().keys().copied()).collect();
+    assert_eq!(held.len(), held.iter().collect::<BTreeSet<_>>().len(), "no block is held twice");
+    (nodes, txns)
+}
+
+#[test]
+fn a_thousand_at_once_need_few_transactions() {
+    let (nodes, txns) = at_once(1_000, "10.0.0.0/14");
     assert!(nodes.iter().all(|n| n.blocks().len() == 1));
-    let held: BTreeSet<Prefix> = nodes.iter().flat_map(|n| n.blocks().keys().copied()).collect();
-    assert_eq!(held.len(), 1_000);
     assert!(txns <= 1_200, "{txns} transactions");
+}
+
+#[test]
+fn more_workers_than_blocks_take_them_all_and_the_others_say_why() {
+    let (nodes, _) = at_once(40, "10.0.0.0/21");
+    let (with, without): (Vec<&Ipam>, Vec<&Ipam>) = nodes.iter().partition(|n| !n.blocks().is_empty());
+    assert_eq!((with.len(), without.len()), (32, 8));
+    assert!(without.iter().all(|n| matches!(n.problems()[..], [Problem::PoolExhausted { .. }])));
 }

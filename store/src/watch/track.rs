@@ -68,6 +68,8 @@ pub(super) struct Track {
     pub(super) reset_suspected: bool,
     /// Everything before this revision has been told: where a watch goes on.
     pub(super) next: Revision,
+    /// The highest revision of a list or a change.
+    pub(super) highest: Revision,
     /// The highest revision of a change that the present watch brought; a stream never goes back.
     seen: Revision,
     /// The revision of the last progress notice on the present watch.
@@ -85,6 +87,7 @@ impl Track {
             relist_at: Duration::MAX,
             reset_suspected: false,
             next: 1,
+            highest: 0,
             seen: 0,
             progressed: 0,
             known: BTreeMap::new(),
@@ -116,12 +119,13 @@ impl Track {
                     || (kv.mod_revision == known.mod_revision && Known::of(kv) != *known)
             })
         };
-        revision < self.next - 1 || kvs.iter().any(differs)
+        revision < self.highest || kvs.iter().any(differs)
     }
 
     /// The store has another history now: its revisions cannot be compared with those that are known.
     pub(super) fn forget_revisions(&mut self) {
         self.next = 1;
+        self.highest = 0;
         for known in self.known.values_mut() {
             known.mod_revision = 0;
         }
@@ -145,6 +149,7 @@ impl Track {
             }
         }
         self.next = revision.saturating_add(1);
+        self.highest = revision;
         facts
     }
 
@@ -157,6 +162,7 @@ impl Track {
         self.seen = revision;
         // A revision may reach us in parts, so a resumed watch asks for it again.
         self.next = self.next.max(revision);
+        self.highest = self.highest.max(revision);
         match change {
             Change::Put(kv) => {
                 let known = Known::of(&kv);
