@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use petiole_prefix::{Family, Prefix};
 use petiole_store::key::{IPAM_PREFIX, Key, POOLS_PREFIX, RESERVATIONS_PREFIX};
-use petiole_store::{Fact, KeyValue, Op, OpResult, Revision, StoreError, Txn, TxnOutcome, UnixNanos};
+use petiole_store::{Compare, Fact, KeyValue, Op, OpResult, Revision, StoreError, Txn, TxnOutcome, UnixNanos};
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
 
@@ -64,6 +64,9 @@ pub struct Ipam {
     /// What was read for the requests in the queue.
     read: BTreeMap<String, Option<KeyValue>>,
     replies: VecDeque<(RequestId, Reply)>,
+    /// Blocks of this node, with the revision that a transaction of unknown outcome was bound to: it may still be carried
+    /// out until the block's revision moves on.
+    fence: BTreeMap<Prefix, Revision>,
     /// Families of which a request waits for an address.
     demand: BTreeSet<Family>,
     /// Families of which a block is wanted and none is free.
@@ -102,6 +105,7 @@ impl Ipam {
             queue: VecDeque::new(),
             read: BTreeMap::new(),
             replies: VecDeque::new(),
+            fence: BTreeMap::new(),
             demand: BTreeSet::new(),
             exhausted: BTreeSet::new(),
             dirty: false,
@@ -158,6 +162,9 @@ impl Ipam {
                 state.back_off(now, part);
                 if !flight.is_read_back {
                     state.doubt = flight.txn.then.iter().map(|op| op.key().to_owned()).collect();
+                }
+                if flight.slot == Slot::Requests {
+                    self.fence.extend(flight.txn.when.iter().filter_map(guarded_block));
                 }
                 self.requeue(flight.requests, true);
             }
@@ -310,6 +317,17 @@ impl Ipam {
 
     fn part(&mut self) -> f64 {
         f64::from(self.rng.next_u32()) / f64::from(u32::MAX)
+    }
+}
+
+/// The block that a condition binds a transaction to, and the revision.
+fn guarded_block(condition: &Compare) -> Option<(Prefix, Revision)> {
+    match condition {
+        Compare::ModRevision(key, revision) => match Key::parse(key) {
+            Ok(Key::Block(cidr)) => Some((cidr, *revision)),
+            _ => None,
+        },
+        Compare::Absent(_) => None,
     }
 }
 

@@ -180,7 +180,10 @@ impl Ipam {
 
     /// Answers requests, or sends what they need; `true` when the demand for blocks changed.
     fn plan_requests(&mut self) -> bool {
-        if self.queue.is_empty() {
+        let view = &self.view;
+        self.fence
+            .retain(|cidr, at| view.is_mine(*cidr) && view.blocks.get(cidr).is_some_and(|b| b.mod_revision == *at));
+        if self.queue.is_empty() && self.fence.is_empty() {
             self.read.clear();
             self.demand.clear();
             return false;
@@ -199,6 +202,10 @@ impl Ipam {
             let must_wait = planned.len() >= MAX_BATCH || pending.handle().is_some_and(|h| waiting_handles.contains(h));
             let outcome = if must_wait { Planned::Read(Vec::new()) } else { batch.add(&pending) };
             match outcome {
+                Planned::Reply(Ok(reply)) if !self.fence.is_empty() => {
+                    planned.push((pending, reply));
+                    continue;
+                }
                 Planned::Reply(reply) => {
                     self.replies.push_back((pending.id, reply));
                     continue;
@@ -222,6 +229,9 @@ impl Ipam {
             waiting_handles.extend(pending.handle().map(str::to_owned));
             waiting.push_back(pending);
         }
+        // What has no answer yet may still be carried out, and an answer that rests on its not having been would be wrong.
+        // So its blocks are written again, and answers wait for that.
+        self.fence.keys().for_each(|cidr| batch.touch(*cidr));
         let txn = batch.into_txn();
         self.queue = waiting;
         let is_changed = demand != self.demand;

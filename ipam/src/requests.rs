@@ -106,6 +106,13 @@ impl<'a> Batch<'a> {
         }
     }
 
+    /// Writes a block of this node again, changed or not, so that its revision moves on.
+    pub(crate) fn touch(&mut self, cidr: Prefix) {
+        if let Known::Value(block) = self.block(cidr) {
+            self.blocks.entry(cidr).or_insert(block);
+        }
+    }
+
     /// The transaction that carries the batch out; `None` when it changes nothing.
     pub(crate) fn into_txn(self) -> Option<Txn> {
         if self.blocks.is_empty() {

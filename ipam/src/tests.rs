@@ -236,4 +236,34 @@ proptest! {
         world.check();
         world.check_replies();
     }
+
+    #[test]
+    fn blocks_and_handles_agree_whoever_releases(
+        seed in any::<u8>(),
+        lose in 0..120u8,
+        deeds in prop::collection::vec((0..3usize, 0..5u8, 0..4u8, 0..40u8), 1..60),
+    ) {
+        let mut world = World::new(seed);
+        world.lose = lose;
+        // Three nodes, each with few addresses, which all of them give back by address and by handle.
+        for i in 0..3 {
+            world.worker(&format!("worker{i}"), &[spec("10.0.0.0/27", 30)]);
+        }
+        world.run();
+        for (id, (node, pod, deed, steps)) in deeds.into_iter().enumerate() {
+            let ask = match deed {
+                0 | 1 => assign(&format!("n{node}p{pod}"), &[Family::V4]),
+                2 => release(&format!("n{}p{pod}", (node + 1) % 3)),
+                _ => {
+                    let held: Vec<IpAddr> = world.blocks().values().flat_map(|b| b.live().filter_map(|(o, _)| b.address(o))).collect();
+                    let Some(at) = usize::from(pod).checked_rem(held.len()) else { continue };
+                    Ask::Release(ReleaseTarget::Address(held[at]))
+                }
+            };
+            world.ask(node, id as u64, ask);
+            world.some(usize::from(steps));
+        }
+        world.run();
+        world.check();
+    }
 }

@@ -37,6 +37,8 @@ pub(super) struct World {
     pub(super) txns: usize,
     /// Of 256: how often a transaction's answer is lost, before and after it is carried out.
     pub(super) lose: u8,
+    /// Transactions that were given up as lost, and are carried out later.
+    late: Vec<Txn>,
     /// Who owned what at any revision, to see that nothing was ever owned by two.
     owners: BTreeMap<Prefix, (Revision, String)>,
 }
@@ -50,6 +52,7 @@ impl World {
             now: Duration::ZERO,
             txns: 0,
             lose: 0,
+            late: Vec::new(),
             owners: BTreeMap::new(),
         }
     }
@@ -176,6 +179,9 @@ impl World {
                 self.step(n);
                 continue;
             }
+            if self.be_late() {
+                continue;
+            }
             let timers = self.nodes.iter().filter(|n| n.alive).flat_map(|n| {
                 [n.ipam.poll_timeout().map(|t| t.0), n.watch.poll_timeout().map(|t| t.0)].into_iter().flatten()
             });
@@ -239,6 +245,9 @@ impl World {
 
     /// One thing happens between a node and the store.
     fn step(&mut self, n: usize) {
+        if self.dice() < 8 {
+            self.be_late();
+        }
         let kind = self.dice() % 3;
         if kind == 0 && !self.nodes[n].asked.is_empty() {
             let at = self.rng.next_u32() as usize % self.nodes[n].asked.len();
@@ -252,6 +261,14 @@ impl World {
             self.stream(n);
         }
         self.drain(n);
+    }
+
+    /// A transaction that was given up is carried out after all; nobody hears of it. `false` when there is none.
+    fn be_late(&mut self) -> bool {
+        let Some(at) = (self.rng.next_u32() as usize).checked_rem(self.late.len()) else { return false };
+        let txn = self.late.remove(at);
+        self.apply(&txn).unwrap();
+        true
     }
 
     fn serve(&mut self, n: usize, asked: Asked) {
@@ -272,6 +289,9 @@ impl World {
                 self.txns += 1;
                 let lost = self.dice() < self.lose;
                 let before = lost && self.dice() < 128;
+                if before && self.dice() < 128 {
+                    self.late.push(txn.clone());
+                }
                 let result = if before { None } else { Some(self.apply(&txn)) };
                 let answer = match result {
                     Some(result) if !lost => result,
