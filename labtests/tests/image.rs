@@ -1,5 +1,7 @@
 //! `cargo xtask lab image`: what it builds starts under a real Docker engine, with the commands of the topology.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails where it finds something else")]
+
 #[path = "image/engine.rs"]
 mod engine;
 
