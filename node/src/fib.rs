@@ -20,6 +20,8 @@ pub struct Terrain {
     pub blocks: Vec<Prefix>,
     /// Subnets that are connected on interfaces that are up.
     pub connected: BTreeSet<Prefix>,
+    /// Both ends of the sessions: the leaves' addresses, and this node's on its uplinks.
+    pub ends: BTreeSet<IpAddr>,
     /// `[bgp] accept_default`.
     pub accept_default: bool,
     /// Preferred source of IPv4 routes, if this node has it.
@@ -46,6 +48,8 @@ pub enum Refusal {
     InsideOwnBlock(Prefix),
     /// The subnet is connected.
     Connected,
+    /// It would take an end of a link, or its own next hop, out of the subnet of an uplink.
+    InsideUplink(Prefix),
     /// A default route, without `accept_default`.
     Default,
     /// No next hop is on the uplink of the leaf that sent it, or that uplink is down.
@@ -60,6 +64,7 @@ impl Refusal {
             Self::Local => "local_beats_learned",
             Self::InsideOwnBlock(_) => "inside_own_block",
             Self::Connected => "connected",
+            Self::InsideUplink(_) => "inside_uplink",
             Self::Default => "default_refused",
             Self::NoUplink(_) => "next_hop_not_on_uplink",
         }
@@ -74,6 +79,9 @@ impl fmt::Display for Refusal {
                 write!(f, "it would take a part of this node's own block {block}; only single borrowed addresses may")
             }
             Self::Connected => f.write_str("the subnet is connected to this node"),
+            Self::InsideUplink(net) => {
+                write!(f, "it would take an end of the uplink subnet {net} away, on which sessions and next hops stand")
+            }
             Self::Default => f.write_str(
                 "a default route from a leaf is refused; set accept_default = true in [bgp] if it is wanted",
             ),
@@ -102,6 +110,9 @@ impl Terrain {
         if self.connected.contains(prefix) {
             return Verdict::Refuse(Refusal::Connected);
         }
+        if let Some(net) = self.undercut(prefix, next_hops) {
+            return Verdict::Refuse(Refusal::InsideUplink(net));
+        }
         if let Some(block) = self.blocks.iter().find(|b| b.contains(prefix) && !prefix.is_host()) {
             return Verdict::Refuse(Refusal::InsideOwnBlock(*block));
         }
@@ -116,6 +127,21 @@ impl Terrain {
             Family::V6 => self.source_v6,
         };
         Verdict::Install(LearnedRoute { hops, prefsrc })
+    }
+
+    /// The subnet of an uplink that the route would harm. A longer prefix beats the connected one: a leaf could pull the
+    /// session with another leaf over to itself, and the kernel refuses IPv6 routes whose gateway is behind a gateway. On a link with more
+    /// than two ends single addresses may well be elsewhere, such as another machine's virtual address.
+    fn undercut(&self, prefix: &Prefix, next_hops: &[NextHop]) -> Option<Prefix> {
+        let subnets = self.uplinks.values().flat_map(|(_, subnets)| subnets);
+        let mut around = subnets.filter(|net| net.contains(prefix) && *net != prefix);
+        let harmed = |net: &&Prefix| {
+            // /31 and /30, /127 and /126: nobody but the two ends lives there.
+            net.len() + 2 >= net.family().max_len()
+                || self.ends.iter().any(|end| prefix.contains_addr(*end))
+                || next_hops.iter().any(|hop| prefix.contains_addr(hop.addr))
+        };
+        around.find(harmed).copied()
     }
 
     /// A next hop counts only on the uplink of the leaf that sent it: a leaf can't draw traffic to another's link.

@@ -1,6 +1,7 @@
 //! The speaker's place in the node: its neighbours, its uplinks, and what it reports.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use petiole_bgp::{LocalConfig, PeerConfig, PeerId, RemoteAsn, SessionState, Speaker, SpeakerEvent};
@@ -167,6 +168,13 @@ impl Node {
                 Some((*id, (uplink.link, subnets)))
             })
             .collect();
+        let mut ends: BTreeSet<IpAddr> =
+            self.settings.bgp.iter().flat_map(|b| b.peers.iter().map(|p| p.address)).collect();
+        for uplink in self.uplinks.values().filter_map(|u| u.as_ref().ok()) {
+            ends.insert(uplink.local);
+            ends.extend(uplink.v4.map(IpAddr::V4));
+            ends.extend(uplink.v6.map(IpAddr::V6));
+        }
         let mut local: BTreeSet<Prefix> = self.owned.clone();
         local.extend(self.settings.announce.iter().map(|a| a.prefix));
         local.extend(self.settings.node.addresses.iter().copied());
@@ -179,6 +187,7 @@ impl Node {
             local,
             blocks: self.owned.iter().copied().collect(),
             connected: connected.into_iter().map(|(net, _)| net).collect(),
+            ends,
             accept_default: self.settings.bgp.as_ref().is_some_and(|b| b.accept_default),
             source_v4: self.source(Family::V4),
             source_v6: self.source(Family::V6),

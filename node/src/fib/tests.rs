@@ -27,6 +27,7 @@ fn terrain() -> Terrain {
         local: BTreeSet::from([p("10.123.140.64/26"), p("10.122.0.14/32"), p("10.123.0.0/17")]),
         blocks: vec![p("10.123.140.64/26")],
         connected: BTreeSet::from([p("10.122.104.0/31"), p("10.122.103.4/31")]),
+        ends: BTreeSet::from([ip("10.122.104.0"), ip("10.122.104.1"), ip("10.122.103.4"), ip("10.122.103.5")]),
         accept_default: false,
         source_v4: Some(ip("10.122.0.14")),
         source_v6: None,
@@ -61,6 +62,27 @@ fn what_a_hostile_leaf_sends_back_is_refused_with_its_reason() {
 }
 
 #[test]
+fn no_leaf_takes_an_end_of_a_link_away() {
+    // The leaf's own end, ours, the gateway of the other family, and an end of another leaf's link.
+    for prefix in ["10.122.104.0/32", "10.122.104.1/32", "fd00:122:104::/128", "10.122.103.4/32"] {
+        assert_eq!(refusal(prefix, &[via("10.122.104.0")]), "inside_uplink", "{prefix}");
+    }
+    // A covering prefix loses against the connected subnet anyway.
+    assert!(matches!(terrain().judge(&p("10.122.104.0/30"), &[via("10.122.104.0")]), Verdict::Install(_)));
+    // A link with many machines: others may move, the leaf, this node and the next hop may not.
+    let mut shared = terrain();
+    shared.uplinks.insert(leaf("192.0.2.1"), (4, vec![p("192.0.2.0/24")]));
+    shared.ends.extend([ip("192.0.2.1"), ip("192.0.2.9")]);
+    let verdict =
+        |prefix: &str, hop: &str| shared.judge(&p(prefix), &[NextHop { peer: leaf("192.0.2.1"), addr: ip(hop) }]);
+    let refused = Verdict::Refuse(Refusal::InsideUplink(p("192.0.2.0/24")));
+    assert!(matches!(verdict("192.0.2.77/32", "192.0.2.1"), Verdict::Install(_)));
+    assert_eq!(verdict("192.0.2.77/32", "192.0.2.77"), refused);
+    assert_eq!(verdict("192.0.2.9/32", "192.0.2.1"), refused);
+    assert_eq!(verdict("192.0.2.0/30", "192.0.2.200"), refused);
+}
+
+#[test]
 fn a_borrowed_address_out_of_our_block_is_routed_to_its_borrower() {
     assert!(matches!(terrain().judge(&p("10.123.140.70/32"), &[via("10.122.104.0")]), Verdict::Install(_)));
 }
@@ -82,7 +104,7 @@ proptest! {
     /// Whatever order routes and terrains come in, the changes add up to judging the last routes on the last terrain.
     #[test]
     fn changes_add_up(steps in proptest::collection::vec((0u8..6, 0u8..4, any::<bool>(), any::<bool>()), 1..40)) {
-        let prefixes = ["0.0.0.0/0", "10.123.140.64/26", "10.9.0.0/16", "10.8.0.0/16", "10.122.104.0/31", "10.123.140.70/32"];
+        let prefixes = ["0.0.0.0/0", "10.123.140.64/26", "10.9.0.0/16", "10.8.0.0/16", "10.122.104.0/32", "10.123.140.70/32"];
         let mut fib = Fib::default();
         let mut kernel: BTreeMap<Prefix, LearnedRoute> = BTreeMap::new();
         for (which, hops, second, default) in steps {
