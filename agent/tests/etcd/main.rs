@@ -139,6 +139,33 @@ async fn lists_have_every_page_at_one_revision() {
 }
 
 #[tokio::test]
+async fn pages_do_not_mix_revisions() {
+    let cluster = Cluster::start(1);
+    let mut rig = Rig::of(cluster.endpoints());
+    for batch in 0..25 {
+        let put = |n: u32| Op::Put { key: format!("/many/{:04}", batch * 100 + n), value: vec![b'x'; 1000] };
+        rig.txn(Txn { then: (0..100).map(put).collect(), ..Txn::default() }).await.unwrap();
+    }
+    let mut writer = Rig::of(cluster.endpoints());
+    let (stop, mut stopped) = tokio::sync::oneshot::channel::<()>();
+    let writing = tokio::spawn(async move {
+        let mut written = 0;
+        while stopped.try_recv().is_err() {
+            writer.put("/many/2499", "later").await;
+            written += 1;
+        }
+        written
+    });
+    for _ in 0..5 {
+        let WatchEvent::Listed { revision, kvs, .. } = rig.list("/many/").await else { panic!("not listed") };
+        let latest = kvs.iter().map(|kv| kv.mod_revision).max();
+        assert!(latest <= Some(revision), "a later page is of {latest:?}, the first of {revision}");
+    }
+    stop.send(()).unwrap();
+    assert!(writing.await.unwrap() > 5);
+}
+
+#[tokio::test]
 async fn watches_tell_history_then_changes() {
     let cluster = Cluster::start(1);
     let mut rig = Rig::of(cluster.endpoints());
