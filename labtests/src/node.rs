@@ -179,11 +179,16 @@ impl NodeHandle {
 
     /// Sends `count` pings of `size` bytes of IP packet, not to be fragmented; fails unless all are answered.
     pub fn ping(&self, address: &str, size: u32, count: u32) -> Result<()> {
+        self.ping_by(&[], address, size, count)
+    }
+
+    /// The same, with the beginning of a command that runs `ping` elsewhere in the node.
+    pub(crate) fn ping_by(&self, by: &[&str], address: &str, size: u32, count: u32) -> Result<()> {
         // IPv4 and ICMP have 20 + 8 bytes of header, IPv6 and ICMPv6 40 + 8.
         let payload = size.saturating_sub(if address.contains(':') { 48 } else { 28 });
         let [payload, count] = [payload, count].map(|n| n.to_string());
         let argv = ["ping", "-n", "-q", "-M", "do", "-i", "0.05", "-W", "1", "-s", &payload, "-c", &count, address];
-        let output = self.output(&argv)?;
+        let output = self.output(&[by, &argv].concat())?;
         let said = String::from_utf8_lossy(&output.stdout);
         if !output.status.success() || !said.contains(" 0% packet loss") {
             bail!("{}: ping {address}: {}{}", self.record.name, said.trim(), String::from_utf8_lossy(&output.stderr));
