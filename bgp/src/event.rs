@@ -326,4 +326,6 @@ pub enum TimerReason {
     Keepalive,
     /// A session was up for long enough to forget past failures.
     Stable,
+    /// A neighbour that failed too often is let in again.
+    Damped,
 }

@@ -124,7 +124,7 @@ impl Speaker {
             if let Some(peer) = self.peers.get_mut(&id) {
                 peer.misconfigured = config.check(&self.local).err();
                 peer.config = config;
-                (peer.failures, peer.faults) = (0, 0);
+                peer.forgive();
             }
             self.dial(id, now);
         }
@@ -144,7 +144,7 @@ impl Speaker {
         self.advance(now);
         let Some(p) = self.peers.get_mut(&peer).filter(|p| p.enabled != enabled) else { return };
         p.enabled = enabled;
-        (p.failures, p.faults) = (0, 0);
+        p.forgive();
         if enabled {
             self.dial(peer, now);
         } else {

@@ -36,12 +36,9 @@ pub(crate) fn decide<T: Ord + Copy>(candidates: &mut [Candidate<T>], local: bool
     }
     for i in 0..candidates.len() {
         let Rank { neighbour, med, .. } = candidates[i].rank;
-        // Against all that reached this step, so that the order of elimination within it does not matter.
-        let beaten = candidates.iter().any(|other| {
-            (left(other) || other.reason == Reason::LostByMed)
-                && other.rank.neighbour == neighbour
-                && other.rank.med < med
-        });
+        // The lowest of a neighbouring AS is beaten by none, so it is there to beat the others in whatever order.
+        let beaten =
+            candidates.iter().any(|other| left(other) && other.rank.neighbour == neighbour && other.rank.med < med);
         if left(&candidates[i]) && beaten {
             candidates[i].reason = Reason::LostByMed;
         }

@@ -9,6 +9,9 @@
 //!   no KEEPALIVE is ever sent on a connection that has lost;
 //! - a connection that comes while the other is in OpenConfirm is parked: our OPEN is sent on it only once the other is gone,
 //!   so that the other side has no reason to prefer it.
+//!
+//! The first rule looks at connections in OpenSent, which the RFC allows only when the identifier is known, and so it must not
+//! trust them: one whose OPEN has had no answer for a while may be dead at the other end, and loses whatever the identifiers.
 
 use std::net::Ipv4Addr;
 

@@ -23,8 +23,11 @@ pub(crate) const FIRST_RETRY: Duration = Duration::from_millis(500);
 /// How long a session is up before past failures are forgotten.
 pub(crate) const STABLE_AFTER: Duration = Duration::from_secs(60);
 
-/// So many sessions or OPENs in a row that ended in an error make us turn connections away while we back off ourselves.
+/// So many sessions or OPENs in a row that ended in an error make us turn connections away for a while.
 const DAMPED_AFTER: u32 = 4;
+
+/// How soon an OPEN is answered by a neighbour that is there; only a collision asks.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
 /// An Established session.
 pub(crate) struct Established {
@@ -64,6 +67,10 @@ pub(crate) struct Conn {
     pub(crate) input: Vec<u8>,
     pub(crate) read: usize,
     pub(crate) reading_paused: bool,
+    /// When our OPEN was sent.
+    pub(crate) opened_at: Option<Duration>,
+    /// A whole message has arrived.
+    pub(crate) heard: bool,
     /// Whether more whole messages may wait in `input`.
     pub(crate) backlog: bool,
     /// The other side has closed; noted until the input before it is worked off.
@@ -83,6 +90,8 @@ impl Conn {
             input: Vec::new(),
             read: 0,
             reading_paused: false,
+            opened_at: None,
+            heard: false,
             backlog: false,
             eof: None,
             outstanding: 0,
@@ -95,6 +104,12 @@ impl Conn {
             Some(State::OpenConfirm(n) | State::Established(n)) => Some(n),
             Some(State::Connect | State::Parked | State::OpenSent) | None => None,
         }
+    }
+
+    /// Whether our OPEN has been without an answer for so long that the connection is likely dead at the other end.
+    pub(crate) fn is_unanswered(&self, now: Duration) -> bool {
+        let late = self.opened_at.is_some_and(|at| now.saturating_sub(at) >= ANSWER_WITHIN);
+        late && matches!(self.state, Some(State::OpenSent))
     }
 
     /// Connected, and its OPEN exchange begun: what a collision is decided between.
@@ -131,7 +146,7 @@ pub(crate) struct Peer {
     pub(crate) timers: Timers,
     /// In a row.
     pub(crate) failures: u32,
-    /// Failures in a row after a connection was made.
+    /// Failures in a row after the neighbour had said something.
     pub(crate) faults: u32,
     /// Given from outside.
     pub(crate) next_hops: (Option<Ipv4Addr>, Option<Ipv6Addr>),
@@ -171,9 +186,25 @@ impl Peer {
         self.enabled && self.link_up && self.misconfigured.is_none()
     }
 
-    /// Whether connections are turned away until the next attempt of our own.
+    /// Whether connections are turned away.
     pub(crate) fn is_damped(&self) -> bool {
-        self.faults >= DAMPED_AFTER && self.timers.get(Timer::ConnectRetry).is_some()
+        self.timers.get(Timer::Damped).is_some()
+    }
+
+    /// Counts a session or OPEN that ended in an error. Being turned away by the neighbour is none: two speakers that each
+    /// took it for one would turn each other away for ever.
+    pub(crate) fn fault(&mut self, now: Duration) {
+        self.faults = self.faults.saturating_add(1);
+        if let Some(excess) = self.faults.checked_sub(DAMPED_AFTER) {
+            let wait = self.wait(excess);
+            self.timers.set(Timer::Damped, now + wait);
+        }
+    }
+
+    /// The wait after so many failures.
+    fn wait(&mut self, failures: u32) -> Duration {
+        let doubled = FIRST_RETRY.saturating_mul(1u32 << failures.min(16));
+        self.jittered(doubled.min(self.config.connect_retry.max(FIRST_RETRY)))
     }
 
     /// Three quarters to all of a time (RFC 4271 section 10).
@@ -185,10 +216,8 @@ impl Peer {
 
     /// Counts a failure and starts the wait for the next attempt.
     pub(crate) fn back_off(&mut self, now: Duration) {
-        let doubled = FIRST_RETRY.saturating_mul(1u32 << self.failures.min(16));
-        let wait = doubled.min(self.config.connect_retry.max(FIRST_RETRY));
+        let wait = self.wait(self.failures);
         self.failures = self.failures.saturating_add(1);
-        let wait = self.jittered(wait);
         self.timers.set(Timer::ConnectRetry, now + wait);
     }
 
@@ -204,6 +233,12 @@ impl Peer {
     pub(crate) fn view_state(&self) -> SessionState {
         let none = if self.allowed() && !self.is_damped() { SessionState::Active } else { SessionState::Idle };
         self.conns.iter().map(Conn::view_state).max().unwrap_or(none)
+    }
+
+    /// Forgets past failures.
+    pub(crate) fn forgive(&mut self) {
+        (self.failures, self.faults) = (0, 0);
+        self.timers.stop(Timer::Damped);
     }
 
     /// Notes when the visible state changed.

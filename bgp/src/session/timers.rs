@@ -11,6 +11,8 @@ pub(crate) enum Timer {
     ConnectRetry,
     /// Of a neighbour: forget past failures.
     Stable,
+    /// Of a neighbour: its connections are turned away until then.
+    Damped,
     /// Of a connection: it has been tried for long enough.
     ConnectTimeout,
     /// Of a connection: the peer has been silent for too long.
@@ -20,13 +22,14 @@ pub(crate) enum Timer {
 }
 
 impl Timer {
-    pub(crate) const ALL: [Self; 5] =
-        [Self::ConnectRetry, Self::Stable, Self::ConnectTimeout, Self::Hold, Self::Keepalive];
+    pub(crate) const ALL: [Self; 6] =
+        [Self::ConnectRetry, Self::Stable, Self::Damped, Self::ConnectTimeout, Self::Hold, Self::Keepalive];
 
     pub(crate) const fn reason(self) -> TimerReason {
         match self {
             Self::ConnectRetry => TimerReason::ConnectRetry,
             Self::Stable => TimerReason::Stable,
+            Self::Damped => TimerReason::Damped,
             Self::ConnectTimeout => TimerReason::ConnectTimeout,
             Self::Hold => TimerReason::Hold,
             Self::Keepalive => TimerReason::Keepalive,

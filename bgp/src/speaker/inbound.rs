@@ -94,6 +94,9 @@ impl Speaker {
     fn message(&mut self, id: PeerId, conn: ConnId, frame: &Frame<'_>, budget: &mut usize, now: Duration) {
         if let Some(peer) = self.peers.get_mut(&id) {
             peer.counters.messages_in += 1;
+            if let Some(c) = peer.conn(conn) {
+                c.heard = true;
+            }
         }
         match frame.kind {
             MessageType::Open => {

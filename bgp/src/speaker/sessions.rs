@@ -103,6 +103,7 @@ impl Speaker {
         }
         if let Some(peer) = self.peers.get_mut(&id) {
             peer.timers.stop(Timer::ConnectRetry);
+            peer.timers.stop(Timer::Damped);
             peer.note_state(now);
         }
     }
@@ -166,6 +167,7 @@ impl Speaker {
             Output::StartOpenHold => {
                 if let Some(c) = peer.conn(conn) {
                     c.timers.set(Timer::Hold, now + OPEN_HOLD);
+                    c.opened_at = Some(now);
                 }
             }
             Output::RestartHold => {
@@ -252,7 +254,11 @@ impl Speaker {
             | DownReason::NotificationReceived(_)
             | DownReason::HoldTimerExpired
             | DownReason::Closed
-            | DownReason::Broken(_) => peer.faults = peer.faults.saturating_add(1),
+            | DownReason::Broken(_) => {
+                if gone.heard {
+                    peer.fault(now);
+                }
+            }
         }
         let dials = peer.conns.iter().any(|c| matches!(c.id, ConnId::Dialled(_)));
         if peer.allowed() && !dials && peer.established().is_none() && peer.timers.get(Timer::ConnectRetry).is_none() {
@@ -299,9 +305,10 @@ impl Speaker {
         };
         let keeps_dialled =
             collision::keeps_dialled((self.local.router_id, self.local.asn), (negotiated.router_id, negotiated.asn));
-        let rivals: Vec<ConnId> = peer.conns.iter().filter(|c| c.id != conn && c.is_opening()).map(|c| c.id).collect();
-        for rival in rivals {
-            let loser = collision::loser(conn, rival, keeps_dialled);
+        let opening = peer.conns.iter().filter(|c| c.id != conn && c.is_opening());
+        let rivals: Vec<(ConnId, bool)> = opening.map(|c| (c.id, c.is_unanswered(now))).collect();
+        for (rival, unanswered) in rivals {
+            let loser = if unanswered { rival } else { collision::loser(conn, rival, keeps_dialled) };
             self.step(id, loser, Input::CollisionLost, now);
         }
         // Ignored if it was this connection that lost.
@@ -315,7 +322,12 @@ impl Speaker {
                 Timer::ConnectRetry => self.dial(id, now),
                 Timer::Stable => {
                     if let Some(peer) = self.peers.get_mut(&id) {
-                        (peer.failures, peer.faults) = (0, 0);
+                        peer.forgive();
+                    }
+                }
+                Timer::Damped => {
+                    if let Some(peer) = self.peers.get_mut(&id) {
+                        peer.note_state(now);
                     }
                 }
                 Timer::ConnectTimeout | Timer::Hold | Timer::Keepalive => {}
@@ -335,7 +347,7 @@ impl Speaker {
                         continue;
                     }
                     Timer::Hold => Input::HoldExpired,
-                    Timer::ConnectRetry | Timer::Stable => continue,
+                    Timer::ConnectRetry | Timer::Stable | Timer::Damped => continue,
                 };
                 self.step(id, conn, input, now);
             }

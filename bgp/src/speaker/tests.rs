@@ -33,7 +33,7 @@ fn two_speakers_reach_established_and_exchange_what_they_own() {
 
 #[test]
 fn simultaneous_open_ends_with_one_connection_under_any_delays() {
-    for seed in 0..2000 {
+    for seed in 0..600 {
         let mut world = World::pair(seed, |_, _| {});
         world.max_delay = millis(1 + seed % 700);
         assert!(world.establish(secs(30)), "seed {seed}: {:?} {:?}", world.view(0), world.view(1));
@@ -143,4 +143,39 @@ fn hold_time_zero_needs_no_keepalives() {
     world.run(secs(3600));
     assert!(world.both_established());
     assert!(world.view(0).counters.messages_out <= sent + 2);
+}
+
+#[test]
+fn whatever_breaks_heals_at_a_bounded_rate() {
+    for seed in 0..100 {
+        let mut world = World::pair(seed, |_, _| {});
+        world.max_delay = millis(1 + seed * 7 % 400);
+        world.originate(0, &["10.1.0.0/26"]);
+        world.originate(1, &["10.2.0.0/26"]);
+        for round in 0..6u64 {
+            match (seed + round * 3) % 5 {
+                0 => world.restart(0),
+                1 => world.restart(1),
+                2 => world.break_one_end(0),
+                3 => world.break_one_end(1),
+                _ => {
+                    world.cut = true;
+                    world.run(millis(seed * 97 % 15_000));
+                    world.lose_all();
+                    world.cut = false;
+                }
+            }
+            // Some healing, never all the way, before the next fault.
+            world.run(millis((seed * 31 + round * 700) % 4000));
+        }
+        let calls = world.calls;
+        assert!(world.establish(secs(40)), "seed {seed}: {:#?} {:#?}", world.view(0), world.view(1));
+        world.run(secs(60));
+        assert!(world.both_established(), "seed {seed} flapped");
+        assert!(world.calls - calls < 100 * 20, "seed {seed}: {} calls", world.calls - calls);
+        for (node, theirs) in [(0, "10.2.0.0/26"), (1, "10.1.0.0/26")] {
+            let routes: Vec<_> = world.nodes[node].routes.keys().copied().collect();
+            assert_eq!(routes, [prefix(theirs)], "seed {seed}");
+        }
+    }
 }

@@ -19,6 +19,12 @@ impl Speaker {
         self.peers.iter().map(|(id, peer)| self.peer_view(*id, peer))
     }
 
+    /// The state of one neighbour; cheaper than its whole view.
+    #[must_use]
+    pub fn state(&self, peer: PeerId) -> Option<SessionState> {
+        self.peers.get(&peer).map(Peer::view_state)
+    }
+
     fn peer_view(&self, id: PeerId, peer: &Peer) -> PeerView {
         let state = peer.view_state();
         let session = peer.established().and_then(|c| self.session_view(peer, c));

@@ -254,9 +254,13 @@ fn ipv6_waits_for_a_next_hop_on_an_ipv4_session() {
     script.with(|s, now| s.set_next_hops(peer, None, Some("fd00:122:101::1".parse().unwrap()), now));
     assert_eq!(script.sent(conn).len(), 2);
     assert!(script.view().not_announced.is_empty());
-    // Losing it withdraws.
-    script.with(|s, now| s.set_next_hops(peer, None, None, now));
+    // Another one is told; losing it withdraws.
+    script.with(|s, now| s.set_next_hops(peer, None, Some("fd00:122:101::3".parse().unwrap()), now));
     assert_eq!(script.sent(conn).len(), 3);
+    let sent = script.speaker.routes_advertised(None)[1].sent.unwrap();
+    assert_eq!(sent.next_hop, ip("fd00:122:101::3"));
+    script.with(|s, now| s.set_next_hops(peer, None, None, now));
+    assert_eq!(script.sent(conn).len(), 4);
     assert!(script.speaker.routes_advertised(None)[1].sent.is_none());
 }
 
@@ -288,6 +292,39 @@ fn rfc_2918_refresh_sends_everything_of_the_family_again() {
     }
     assert!(script.actions.is_empty());
     assert_eq!(script.state(), SessionState::Established);
+}
+
+#[test]
+fn nothing_foreign_passes_the_last_step_before_the_connection() {
+    let (mut script, conn) = Script::established(|_| {}, &usual_open());
+    script.originate(&["10.1.0.0/26"]);
+    script.actions.clear();
+    let peer = script.peer;
+    for (text, passes) in [("10.1.0.0/26", true), ("10.1.0.0/27", false), ("10.9.0.0/24", false), ("0.0.0.0/0", false)]
+    {
+        let bytes = announcement(&[prefix(text)]);
+        script.with(|s, _| assert_eq!(s.transmit(peer, conn, bytes), passes, "{text}"));
+    }
+    assert_eq!(script.sent(conn).len(), 1);
+    assert_eq!(script.view().counters.guard_drops, 3);
+    let dropped = script.events.iter().filter(|e| matches!(e, SpeakerEvent::GuardDropped { .. })).count();
+    assert_eq!(dropped, 3);
+}
+
+#[test]
+fn withdrawals_beside_the_same_attributes_as_before_are_seen() {
+    let (mut script, conn) = Script::established(|_| {}, &usual_open());
+    let first = announcement(&[prefix("10.9.0.0/24"), prefix("10.8.0.0/24")]);
+    script.say(conn, &first);
+    assert_eq!(script.routes.len(), 2);
+    // The same attributes, 10.9.0.0/24 withdrawn and 10.7.0.0/24 announced.
+    let mut both = announcement(&[prefix("10.7.0.0/24")]);
+    both.splice(19..21, [0, 4, 24, 10, 9, 0]);
+    let len = u16::try_from(both.len()).unwrap();
+    both[16..18].copy_from_slice(&len.to_be_bytes());
+    script.say(conn, &both);
+    let routes: Vec<_> = script.routes.keys().copied().collect();
+    assert_eq!(routes, [prefix("10.7.0.0/24"), prefix("10.8.0.0/24")]);
 }
 
 #[test]

@@ -51,6 +51,7 @@ pub(super) struct Node {
     pub(super) routes: BTreeMap<Prefix, LocRoute>,
     /// What it may announce at this instant; held against the wire.
     pub(super) originated: BTreeMap<Prefix, Originated>,
+    config: Option<PeerConfig>,
     accepted: u64,
 }
 
@@ -102,17 +103,52 @@ impl World {
                 events: Vec::new(),
                 routes: BTreeMap::new(),
                 originated: BTreeMap::new(),
+                config: None,
                 accepted: 0,
             });
         }
         for i in 0..2 {
             let mut config = PeerConfig::new(world.nodes[1 - i].addr, RemoteAsn::Is(asns[1 - i]));
             change(i, &mut config);
-            let peers = [(PeerId::of_address(config.remote), config)].into();
-            world.nodes[i].speaker.set_peers(peers, world.now);
-            world.settle(i);
+            world.nodes[i].config = Some(config);
+            world.configure(i);
         }
         world
+    }
+
+    fn configure(&mut self, node: usize) {
+        let config = self.nodes[node].config.clone().unwrap();
+        let peers = [(PeerId::of_address(config.remote), config)].into();
+        self.with(node, |s, now| s.set_peers(peers, now));
+    }
+
+    /// Kills a speaker and starts a new one in its place. The other side learns of it when it next sends something.
+    pub(super) fn restart(&mut self, node: usize) {
+        let mut seed = [0; 32];
+        self.rng.fill_bytes(&mut seed);
+        let n = &mut self.nodes[node];
+        n.speaker = Speaker::new(*n.speaker.local(), seed, self.now);
+        n.routes.clear();
+        self.other.retain(|a, b| a.0 != node && b.0 != node);
+        self.opened.retain(|end| end.0 != node);
+        self.queue.retain(|_, happening| match happening {
+            Happening::Event(to, _) => *to != node,
+            Happening::Accept { to, from, .. } => *to != node && from.0 != node,
+        });
+        let set = self.nodes[node].originated.clone();
+        self.with(node, |s, now| s.set_originated(set, now));
+        self.configure(node);
+    }
+
+    /// One end's connections break; the other end hears nothing until it sends.
+    pub(super) fn break_one_end(&mut self, node: usize) {
+        let ends: Vec<End> = self.other.keys().filter(|end| end.0 == node).copied().collect();
+        for end in ends {
+            if let Some(other) = self.other.remove(&end) {
+                self.other.remove(&other);
+            }
+            self.towards(end, Event::Closed { conn: end.1, error: Some("timed out".to_owned()) });
+        }
     }
 
     pub(super) fn peer_of(&self, node: usize) -> PeerId {
@@ -187,13 +223,18 @@ impl World {
                 let at = self.now + self.delay();
                 self.at(at, Happening::Event(node, written));
                 self.watch(node, conn, &bytes);
-                if let Some(other) = self.other.get(&(node, conn)).copied().filter(|_| !self.cut) {
-                    // Cut anywhere.
-                    let mut rest = bytes;
-                    while !rest.is_empty() {
-                        let n = 1 + self.rng.next_u64() as usize % rest.len();
-                        let piece = rest.split_to(n);
-                        self.towards(other, Event::Received { conn: other.1, bytes: piece });
+                match self.other.get(&(node, conn)).copied() {
+                    _ if self.cut => {}
+                    // Nobody there knows this connection any more.
+                    None => self.towards((node, conn), Event::Closed { conn, error: Some("reset by peer".to_owned()) }),
+                    Some(other) => {
+                        // Cut anywhere.
+                        let mut rest = bytes;
+                        while !rest.is_empty() {
+                            let n = 1 + self.rng.next_u64() as usize % rest.len();
+                            let piece = rest.split_to(n);
+                            self.towards(other, Event::Received { conn: other.1, bytes: piece });
+                        }
                     }
                 }
             }
