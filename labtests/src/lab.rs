@@ -90,6 +90,17 @@ impl Lab {
         Self::start(topology, binaries, own, &|_| ())
     }
 
+    /// Brings a topology up for a program that shows how far it is: the lab ends with this value.
+    pub fn up_watched(
+        topology: &Topology,
+        binaries: &Binaries,
+        progress: &(dyn Fn(Progress<'_>) + Sync),
+    ) -> Result<Self> {
+        sweep()?;
+        let own = i32::try_from(std::process::id()).ok().and_then(Identity::of);
+        Self::start(topology, binaries, own, progress)
+    }
+
     /// Brings a topology up for a person: it stays until `down`.
     pub fn up_kept(topology: &Topology, binaries: &Binaries, progress: &(dyn Fn(Progress<'_>) + Sync)) -> Result<Self> {
         Ok(Self::start(topology, binaries, None, progress)?.keep())

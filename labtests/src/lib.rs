@@ -17,6 +17,7 @@
 //! ```
 
 mod command;
+pub mod demo;
 pub mod fabric;
 mod lab;
 mod netns;

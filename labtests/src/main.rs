@@ -9,7 +9,7 @@ use std::sync::Mutex;
 
 use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
-use petiole_labtests::{Binaries, Lab, NodeHandle, Progress, Topology, down, existing, sandbox, serve, state};
+use petiole_labtests::{Binaries, Lab, NodeHandle, Progress, Topology, demo, down, existing, sandbox, serve, state};
 use serde_json::{Value, json};
 
 /// The topology that is meant where none is named.
@@ -62,6 +62,8 @@ enum Verb {
         #[arg(short, long, value_enum, default_value = "table")]
         output: Format,
     },
+    /// Bring the reference fabric up, show on one screen what it does, and take it down; exit 0 only if all was observed
+    Demo(demo::Options),
     /// Answer HTTP with 200 while a file exists, with 503 while it does not
     Health {
         /// Address and port
@@ -131,6 +133,7 @@ fn run(verb: Verb) -> Result<ExitCode> {
             return Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)));
         }
         Verb::Status { which, output } => status(&which, output)?,
+        Verb::Demo(options) => return demo::run(&options),
         Verb::Health { listen, file } => serve::health(&listen, &file)?,
         Verb::Echo { listen } => {
             let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
