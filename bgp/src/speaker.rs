@@ -160,6 +160,8 @@ impl Speaker {
         let Some(p) = self.peers.get_mut(&peer).filter(|p| p.link_up != up) else { return };
         p.link_up = up;
         if up {
+            // Failures over a dead link say nothing about a living one; its first moments may well bring another.
+            p.failures = 0;
             self.dial(peer, now);
         } else {
             self.stop(peer, StopReason::LinkDown, now);

@@ -114,6 +114,24 @@ fn link_down_closes_at_once_and_link_up_dials_at_once() {
 }
 
 #[test]
+fn a_link_that_comes_up_late_is_not_waited_for_long() {
+    let mut world = World::pair(9, |_, _| {});
+    world.cut = true;
+    world.lose_all();
+    // Long enough for the longest waits.
+    world.run(secs(120));
+    let (here, there) = (world.peer_of(0), world.peer_of(1));
+    for up in [false, true] {
+        world.with(0, |s, now| s.handle_uplink(here, up, now));
+        world.with(1, |s, now| s.handle_uplink(there, up, now));
+    }
+    // The first attempt finds the way not ready yet.
+    world.run(millis(100));
+    world.cut = false;
+    assert!(world.establish(secs(1)), "{:?}", world.view(0));
+}
+
+#[test]
 fn withdrawals_go_before_announcements() {
     let mut world = World::pair(6, |_, _| {});
     world.originate(0, &["10.1.0.0/26"]);
