@@ -92,6 +92,11 @@ impl Filters {
         rejected.chain(stray).collect()
     }
 
+    /// The keys whose value cannot be parsed, with line and column.
+    pub(crate) fn mistakes(&self) -> impl Iterator<Item = (&str, usize, usize)> {
+        self.v4.rejected().chain(self.v6.rejected()).map(|r| (r.key, r.error.line, r.error.column))
+    }
+
     /// The texts in force, for the saved state.
     pub(crate) fn texts(&self) -> BTreeMap<String, String> {
         let in_force = self.v4.in_force().chain(self.v6.in_force());

@@ -64,6 +64,15 @@ impl Node {
             &[],
             count(self.filters.problems().len()),
         );
+        for (key, line, column) in self.filters.mistakes() {
+            let (line, column) = (line.to_string(), column.to_string());
+            out.gauge(
+                "petiole_filter_error",
+                "Where a custom filter cannot be parsed",
+                &[("key", key), ("line", &line), ("column", &column)],
+                1.0,
+            );
+        }
         for (prefix, (decision, _)) in &self.decisions {
             let labels = [
                 ("prefix", prefix.to_string()),

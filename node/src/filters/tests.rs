@@ -33,7 +33,10 @@ fn the_last_good_value_stays_in_force_beside_a_problem_with_its_place() {
         problems.contains(SERVICES) && problems.contains("line 1, column 26") && problems.contains("stays in force"),
         "{problems}"
     );
+    assert_eq!(filters.mistakes().collect::<Vec<_>>(), [(SERVICES, 1, 26)]);
     assert_eq!(filters.texts().get(SERVICES).map(String::as_str), Some(OPERATORS));
+    filters.handle_fact(&put(SERVICES, OPERATORS));
+    assert_eq!(filters.mistakes().count(), 0);
 }
 
 #[test]
