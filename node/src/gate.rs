@@ -2,7 +2,7 @@
 //!
 //! | rule | why |
 //! |---|---|
-//! | nothing of ours is swept before the store, or the leaves, are in sync | a stale or empty view must not remove what is in use |
+//! | nothing of ours is swept before the store, or the leaves, are in sync; learned routes a moment later | a stale or empty view must not remove what is in use |
 //! | End-of-RIB waits for the last known good state and one verdict per health gate, else for the store, at most 10 s | a leaf that restarts us gracefully drops what is missing at End-of-RIB |
 //! | what is withdrawn stays in the kernel for a second | leaves need a moment to stop sending |
 //!
@@ -19,6 +19,10 @@ pub const END_OF_RIB_WAIT: Duration = Duration::from_secs(10);
 
 /// How long learned routes of a former life are kept while leaves are not in sync.
 pub const LEAVES_WAIT: Duration = Duration::from_secs(90);
+
+/// How long leaves must have been in sync before learned routes of a former life are swept: FRR 8.4 was seen to send End-of-RIB
+/// two seconds before its first routes, when it had just started itself.
+pub const LEAVES_SETTLE: Duration = Duration::from_secs(10);
 
 /// How long the kernel keeps what was withdrawn.
 pub const LINGER: Duration = Duration::from_secs(1);
@@ -45,6 +49,7 @@ pub struct Order {
     end_of_rib: bool,
     own_swept: bool,
     learned_swept: bool,
+    in_sync_since: Option<Duration>,
     lingering: BTreeMap<Prefix, Duration>,
 }
 
@@ -52,7 +57,14 @@ impl Order {
     /// Nothing is allowed yet.
     #[must_use]
     pub const fn new(start: Duration) -> Self {
-        Self { start, end_of_rib: false, own_swept: false, learned_swept: false, lingering: BTreeMap::new() }
+        Self {
+            start,
+            end_of_rib: false,
+            own_swept: false,
+            learned_swept: false,
+            in_sync_since: None,
+            lingering: BTreeMap::new(),
+        }
     }
 
     /// What may be swept from now on, each once.
@@ -65,7 +77,9 @@ impl Order {
             self.own_swept = true;
             allowed.extend([Sweep::Addresses, Sweep::Static]);
         }
-        if !self.learned_swept && (is.leaves_in_sync || now >= self.start + LEAVES_WAIT) {
+        self.in_sync_since = is.leaves_in_sync.then(|| self.in_sync_since.unwrap_or(now));
+        let settled = self.in_sync_since.is_some_and(|since| now >= since + LEAVES_SETTLE);
+        if !self.learned_swept && (settled || now >= self.start + LEAVES_WAIT) {
             self.learned_swept = true;
             allowed.push(Sweep::Learned);
         }
@@ -101,7 +115,8 @@ impl Order {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Duration> {
         let end_of_rib = (!self.end_of_rib).then(|| self.start + END_OF_RIB_WAIT);
-        let leaves = (!self.learned_swept).then(|| self.start + LEAVES_WAIT);
+        let settled = self.in_sync_since.map_or(Duration::MAX, |since| since + LEAVES_SETTLE);
+        let leaves = (!self.learned_swept).then(|| settled.min(self.start + LEAVES_WAIT));
         end_of_rib.into_iter().chain(leaves).chain(self.lingering.values().copied()).min()
     }
 }

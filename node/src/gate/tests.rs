@@ -23,8 +23,13 @@ fn learned_routes_wait_for_the_leaves_or_their_time() {
     let mut order = Order::new(at(0));
     assert_eq!(order.allow_sweeps(NOTHING, at(89)), []);
     assert_eq!(order.allow_sweeps(NOTHING, at(90)), [Sweep::Learned]);
+    let in_sync = Conditions { leaves_in_sync: true, ..NOTHING };
     let mut order = Order::new(at(0));
-    assert_eq!(order.allow_sweeps(Conditions { leaves_in_sync: true, ..NOTHING }, at(1)), [Sweep::Learned]);
+    assert_eq!(order.allow_sweeps(in_sync, at(1)), [], "End-of-RIB alone is no proof of a full table");
+    assert_eq!(order.poll_timeout(), Some(at(10)));
+    assert_eq!(order.allow_sweeps(NOTHING, at(5)), [], "a session that went down counts from its return");
+    assert_eq!(order.allow_sweeps(in_sync, at(6)), []);
+    assert_eq!(order.allow_sweeps(in_sync, at(16)), [Sweep::Learned]);
 }
 
 #[test]
