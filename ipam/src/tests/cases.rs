@@ -337,6 +337,51 @@ fn an_address_in_anothers_block_is_released_with_its_handle() {
     world.check();
 }
 
+#[test]
+fn what_was_given_up_is_not_carried_out_after_an_answer_that_denies_it() {
+    let (mut now, wall) = (Duration::ZERO, 1);
+    let mut store = petiole_store::Memory::new();
+    let settings = IpamSettings { node: "n".into(), want_block: true, pools: Vec::new() };
+    let mut ipam = Ipam::new(settings, [0; 32], now);
+    let pool = Pool::new("p", "10.0.0.0/24".parse().unwrap(), 26, "u".into(), "t".into()).encode();
+    let key = Key::Pool("p".into()).to_string();
+    ipam.handle_fact(&Fact::Put(KeyValue { key, value: pool, create_revision: 1, mod_revision: 1 }), now, wall);
+    ipam.handle_fact(&Fact::InSync { revision: 1 }, now, wall);
+    let serve = |ipam: &mut Ipam, store: &mut petiole_store::Memory, now| {
+        while let Some((id, txn)) = ipam.poll_txn() {
+            let result = store.apply(&txn).map(|a| a.outcome);
+            ipam.handle_done(id, result, now, wall);
+        }
+    };
+    serve(&mut ipam, &mut store, now);
+    store.list("").for_each(|kv| ipam.handle_fact(&Fact::Put(kv.clone()), now, wall));
+    let Ask::Assign(request) = assign("pod", &[Family::V4]) else { unreachable!() };
+    ipam.handle_assign(RequestId(1), request, now, wall);
+    let (id, lost) = ipam.poll_txn().unwrap();
+    // No answer, and then none to anything until the request is given up.
+    ipam.handle_done(id, Err(StoreError::Unknown("timeout".into())), now, wall);
+    ipam.handle_fact(&Fact::Lost { error: "no leader".into() }, now, wall);
+    while ipam.poll_reply().is_none() {
+        now = ipam.poll_timeout().unwrap().0;
+        ipam.handle_timeout(now, wall);
+        assert!(ipam.poll_txn().is_none());
+    }
+    ipam.handle_fact(&Fact::InSync { revision: store.revision() }, now, wall);
+    ipam.handle_release(RequestId(2), ReleaseTarget::Handle("pod".into()), now, wall);
+    let reply = loop {
+        serve(&mut ipam, &mut store, now);
+        match ipam.poll_reply() {
+            Some(reply) => break reply,
+            None => {
+                now = ipam.poll_timeout().unwrap().0;
+                ipam.handle_timeout(now, wall);
+            }
+        }
+    };
+    assert_eq!(reply, (RequestId(2), Ok(Vec::new())));
+    assert!(!store.apply(&lost).unwrap().outcome.succeeded, "the address would be held by nobody");
+}
+
 /// Starts workers at once, each knowing only what its own transactions told it: the worst of all interleavings. Returns them
 /// with the number of transactions that they needed.
 fn at_once(workers: usize, pool: &str) -> (Vec<Ipam>, usize) {

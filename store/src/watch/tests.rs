@@ -213,6 +213,43 @@ fn a_progress_notice_is_trusted_when_the_next_has_come() {
     assert!(matches!(actions(&mut watch)[..], [WatchAction::Watch { from: 101, .. }]));
 }
 
+#[test]
+fn a_stream_that_repeats_itself_brings_nothing_back() {
+    let mut store = Memory::new();
+    let mut watch = watch();
+    let watches = serve(&mut watch, &store, Duration::ZERO);
+    facts(&mut watch);
+    put(&mut store, "/a/1", "x");
+    store.apply(&Txn::new().delete("/a/1")).unwrap();
+    put(&mut store, "/a/2", "x");
+    let changes = store.changes_since("/a/", 1).unwrap();
+    for _ in 0..2 {
+        let event = WatchEvent::Changes { id: watches[0].0, revision: 4, changes: changes.clone() };
+        watch.handle_event(event, Duration::ZERO);
+    }
+    assert_eq!(keys(&facts(&mut watch)), ["+/a/1", "-/a/1", "+/a/2"]);
+}
+
+#[test]
+fn an_answer_of_the_wrong_kind_is_no_answer() {
+    let mut store = Memory::new();
+    put(&mut store, "/a/1", "x");
+    let mut watch = watch();
+    let [WatchAction::List { id, .. }, _] = actions(&mut watch)[..] else { panic!("two lists") };
+    watch.handle_event(
+        WatchEvent::Changes { id, revision: 2, changes: store.changes_since("/a/", 1).unwrap() },
+        Duration::ZERO,
+    );
+    watch.handle_event(WatchEvent::Started { id, revision: 2 }, Duration::ZERO);
+    assert_eq!(facts(&mut watch), []);
+    let kvs = store.list("/a/").cloned().collect();
+    watch.handle_event(WatchEvent::Listed { id, revision: 2, kvs }, Duration::ZERO);
+    let [WatchAction::Watch { id, .. }] = actions(&mut watch)[..] else { panic!("a watch") };
+    facts(&mut watch);
+    watch.handle_event(WatchEvent::Listed { id, revision: 9, kvs: Vec::new() }, Duration::ZERO);
+    assert_eq!(facts(&mut watch), [], "a watch's id on an empty list deletes nothing");
+}
+
 /// What happens to a store and its watcher in the property test.
 #[derive(Clone, Debug)]
 enum Deed {
