@@ -62,6 +62,8 @@ pub struct Node {
     /// What was written last.
     pub(crate) written: Option<Saved>,
     pub(crate) saving: Option<EffectId>,
+    /// When a failed write is tried again.
+    pub(crate) save_again: Option<Duration>,
     last_effect: u64,
     txns: BTreeMap<EffectId, TxnId>,
     pub(crate) requests: BTreeMap<RequestId, QueryId>,
@@ -88,6 +90,8 @@ pub enum TimerReason {
     Probe,
     /// An ordering rule's time is up.
     Order,
+    /// A failed write of the last known good state is tried again.
+    Save,
 }
 
 impl Node {
@@ -122,6 +126,7 @@ impl Node {
             guard_stops: 0,
             written: None,
             saving: None,
+            save_again: None,
             last_effect: 0,
             txns: BTreeMap::new(),
             requests: BTreeMap::new(),
@@ -183,6 +188,7 @@ impl Node {
         if self.order.poll_timeout().is_some_and(|at| at <= now.mono) {
             self.dirty = true;
         }
+        self.save_again.take_if(|at| *at <= now.mono);
         self.settle();
     }
 
@@ -200,7 +206,8 @@ impl Node {
         let kernel = self.dataplane.poll_timeout().map(|(at, _)| (at, TimerReason::Dataplane));
         let probe = self.gates.iter().flatten().filter_map(Gate::poll_timeout).min().map(|at| (at, TimerReason::Probe));
         let order = self.order.poll_timeout().map(|at| (at, TimerReason::Order));
-        [bgp, store, ipam, kernel, probe, order].into_iter().flatten().min()
+        let save = self.save_again.map(|at| (at, TimerReason::Save));
+        [bgp, store, ipam, kernel, probe, order, save].into_iter().flatten().min()
     }
 
     fn handle_started(&mut self, boot_id: String, saved: Option<Saved>) {
@@ -274,13 +281,7 @@ impl Node {
             }
             Done::Saved(outcome) => {
                 if self.saving.take_if(|saving| *saving == id).is_some() {
-                    self.troubles.remove("state");
-                    if let Err(why) = outcome {
-                        self.troubles
-                            .insert("state".to_owned(), format!("cannot save the last known good state: {why}"));
-                        self.written = None;
-                        self.log(Event::SaveFailed(why));
-                    }
+                    self.save_done(outcome);
                 }
             }
         }

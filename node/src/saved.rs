@@ -1,14 +1,19 @@
 //! The last known good state: what an agent that starts without its store goes on with.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use petiole_prefix::Prefix;
 use serde::{Deserialize, Serialize};
 
 use crate::effect::Effect;
+use crate::event::Event;
 use crate::health::Verdict;
 use crate::input::UnixNanos;
 use crate::node::Node;
+
+/// Between two attempts to write the state.
+const SAVE_AGAIN: Duration = Duration::from_secs(10);
 
 /// What is on disk. Blocks count only under the same boot id: after a reboot there are no pods, so they wait for the store.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -53,12 +58,29 @@ impl Node {
                 })
                 .collect(),
         };
-        if self.written.as_ref() == Some(&content) || self.troubles.contains_key("state") {
+        if self.written.as_ref() == Some(&content) || self.save_again.is_some() {
             return;
         }
         let id = self.effect_id();
         self.saving = Some(id);
         self.effects.push_back(Effect::Save { id, saved: Saved { written: self.now.wall, ..content.clone() } });
         self.written = Some(content);
+    }
+
+    /// The state was written, or not: a folder that is full or read-only for a while must not be so for good.
+    pub(crate) fn save_done(&mut self, outcome: Result<(), String>) {
+        let known = self.troubles.remove("state").is_some();
+        if let Err(why) = outcome {
+            let what = format!(
+                "cannot save the last known good state, tried again every {} s: {why}; make room on its disk, or its folder writable",
+                SAVE_AGAIN.as_secs()
+            );
+            self.troubles.insert("state".to_owned(), what);
+            self.written = None;
+            self.save_again = Some(self.now.mono + SAVE_AGAIN);
+            if !known {
+                self.log(Event::SaveFailed(why));
+            }
+        }
     }
 }

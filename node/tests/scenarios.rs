@@ -136,6 +136,21 @@ fn losing_the_store_changes_nothing_and_a_restart_without_it_announces_the_same(
 }
 
 #[test]
+fn a_state_that_could_not_be_saved_is_saved_later() {
+    let mut world = World::new(WORKER);
+    world.run_for(seconds(5));
+    world.disk_full = true;
+    world.put(SERVICES, "if ( net = 10.123.0.0/17 ) then { accept; }");
+    world.run_for(seconds(15));
+    let told = |world: &mut World| status(world).problems.iter().any(|p| p.contains("No space left on device"));
+    let filters = |world: &World| world.saved.as_ref().map_or(0, |saved| saved.filters.len());
+    assert!(told(&mut world) && filters(&world) == 0);
+    world.disk_full = false;
+    world.run_for(seconds(11));
+    assert!(!told(&mut world) && filters(&world) == 1);
+}
+
+#[test]
 fn after_a_reboot_saved_blocks_wait_for_the_store() {
     let mut world = World::new(WORKER);
     world.run_for(seconds(5));

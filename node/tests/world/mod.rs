@@ -29,6 +29,8 @@ pub struct World {
     pub leaves: BTreeMap<IpAddr, Leaf>,
     pub health: BTreeMap<u32, Result<(), String>>,
     pub saved: Option<Saved>,
+    /// Nothing can be saved.
+    pub disk_full: bool,
     pub log: Vec<Event>,
     pub txns: usize,
     replies: BTreeMap<QueryId, Result<Answer, String>>,
@@ -117,6 +119,7 @@ impl World {
             leaves,
             health: BTreeMap::new(),
             saved: saved.clone(),
+            disk_full: false,
             log: Vec::new(),
             txns: 0,
             replies: BTreeMap::new(),
@@ -198,8 +201,11 @@ impl World {
                 self.todo.push_back(Input::Probed { gate: GateId(gate.0), result });
             }
             Effect::Save { id, saved } => {
-                self.saved = Some(saved);
-                self.todo.push_back(Input::Done { id, result: Done::Saved(Ok(())) });
+                let result = if self.disk_full { Err("No space left on device".to_owned()) } else { Ok(()) };
+                if result.is_ok() {
+                    self.saved = Some(saved);
+                }
+                self.todo.push_back(Input::Done { id, result: Done::Saved(result) });
             }
             Effect::Reply { id, answer } => {
                 self.replies.insert(id, answer);
