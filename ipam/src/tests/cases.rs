@@ -369,13 +369,17 @@ fn what_was_given_up_is_not_carried_out_after_an_answer_that_denies_it() {
     ipam.handle_fact(&Fact::InSync { revision: store.revision() }, now, wall);
     ipam.handle_release(RequestId(2), ReleaseTarget::Handle("pod".into()), now, wall);
     let reply = loop {
-        serve(&mut ipam, &mut store, now);
-        match ipam.poll_reply() {
-            Some(reply) => break reply,
-            None => {
-                now = ipam.poll_timeout().unwrap().0;
-                ipam.handle_timeout(now, wall);
-            }
+        let txn = ipam.poll_txn();
+        // The answer is judged at the moment in which it is given: before anything that is under way is carried out.
+        if let Some(reply) = ipam.poll_reply() {
+            break reply;
+        }
+        if let Some((id, txn)) = txn {
+            let result = store.apply(&txn).map(|a| a.outcome);
+            ipam.handle_done(id, result, now, wall);
+        } else {
+            now = ipam.poll_timeout().unwrap().0;
+            ipam.handle_timeout(now, wall);
         }
     };
     assert_eq!(reply, (RequestId(2), Ok(Vec::new())));
