@@ -16,6 +16,7 @@
 //! # }
 //! ```
 
+pub mod bench;
 mod command;
 pub mod demo;
 pub mod fabric;

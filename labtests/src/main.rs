@@ -9,7 +9,9 @@ use std::sync::Mutex;
 
 use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
-use petiole_labtests::{Binaries, Lab, NodeHandle, Progress, Topology, demo, down, existing, sandbox, serve, state};
+use petiole_labtests::{
+    Binaries, Lab, NodeHandle, Progress, Topology, bench, demo, down, existing, sandbox, serve, state,
+};
 use serde_json::{Value, json};
 
 /// The topology that is meant where none is named.
@@ -64,6 +66,8 @@ enum Verb {
     },
     /// Bring the reference fabric up, show on one screen what it does, and take it down; exit 0 only if all was observed
     Demo(demo::Options),
+    /// Measure against targets; exit 0 only if all are met
+    Bench(bench::Options),
     /// Answer HTTP with 200 while a file exists, with 503 while it does not
     Health {
         /// Address and port
@@ -134,6 +138,7 @@ fn run(verb: Verb) -> Result<ExitCode> {
         }
         Verb::Status { which, output } => status(&which, output)?,
         Verb::Demo(options) => return demo::run(&options),
+        Verb::Bench(options) => return bench::run(&options),
         Verb::Health { listen, file } => serve::health(&listen, &file)?,
         Verb::Echo { listen } => {
             let name = rustix::system::uname().nodename().to_string_lossy().into_owned();

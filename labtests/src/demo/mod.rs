@@ -64,7 +64,7 @@ pub fn run(options: &Options) -> Result<ExitCode> {
             lab.down().context("the fabric could not be taken down")?;
             stages.done(true, "the fabric is taken down, nothing is left behind");
         }
-        Ok(report.passed())
+        Ok(exit_code(&report))
     });
     if let Some(number) = interrupt.came() {
         // Whoever kept it wanted it complete.
@@ -72,7 +72,12 @@ pub fn run(options: &Options) -> Result<ExitCode> {
         stages.done(false, &format!("stopped by signal {number}; nothing is left behind"));
         return Ok(ExitCode::from(u8::try_from(128 + number).unwrap_or(1)));
     }
-    Ok(if result? { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(ExitCode::from(result?))
+}
+
+/// What the caller is told: 0 only if everything was observed.
+fn exit_code(report: &Report) -> u8 {
+    u8::from(!report.passed())
 }
 
 /// Brings the fabric up and observes it.
@@ -200,4 +205,22 @@ fn next_steps(name: &str, lab: &Lab, style: Style) -> String {
     cargo xtask lab down --name {name}
 "
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::demo::report::tests::perfect;
+
+    #[test]
+    fn one_missing_observation_is_a_cross_and_a_failure() {
+        let mut facts = perfect();
+        assert_eq!(exit_code(&Report::of(&facts)), 0);
+        facts.probes[0].ping = Err("no answer".to_owned());
+        let report = Report::of(&facts);
+        assert_eq!(exit_code(&report), 1);
+        let style = Style { colour: false };
+        let text = draw::screen(&report, style) + &draw::verdict(&report, Duration::ZERO, style);
+        assert!(text.contains("✗lost") && text.contains("✗ 1 of "), "{text}");
+    }
 }

@@ -68,6 +68,23 @@ impl Agent {
     }
 }
 
+/// A prefix that several nodes announce.
+#[derive(Debug, Clone)]
+pub(crate) struct Shared {
+    pub(crate) prefixes: [&'static str; 2],
+    pub(crate) kind: &'static str,
+    pub(crate) origins: Vec<Agent>,
+}
+
+/// Both of them.
+pub(crate) fn shared() -> [Shared; 2] {
+    let (masters, ingress) = AGENTS.into_iter().filter(|agent| !agent.is_worker()).partition(|agent| agent.is_master());
+    [
+        Shared { prefixes: ANYCAST, kind: "anycast", origins: masters },
+        Shared { prefixes: SERVICES, kind: "service-range", origins: ingress },
+    ]
+}
+
 /// The agent of this name.
 pub(crate) fn named(name: &str) -> Option<Agent> {
     AGENTS.into_iter().find(|agent| agent.name == name)

@@ -130,16 +130,12 @@ impl Report {
         for agent in plan::AGENTS {
             self.announcement(facts, agent.addresses(), "address", agent, &[agent]);
         }
-        let those = |which: fn(Agent) -> bool| plan::AGENTS.into_iter().filter(move |agent| which(*agent));
-        let groups: [(_, _, fn(Agent) -> bool); 2] =
-            [(plan::ANYCAST, "anycast", Agent::is_master), (plan::SERVICES, "service-range", Agent::is_ingress)];
-        for (prefixes, kind, which) in groups {
-            let all: Vec<Agent> = those(which).collect();
-            for agent in &all {
-                self.announcement(facts, prefixes.map(str::to_owned), kind, *agent, &all);
+        for plan::Shared { prefixes, kind, origins } in plan::shared() {
+            for agent in &origins {
+                self.announcement(facts, prefixes.map(str::to_owned), kind, *agent, &origins);
             }
         }
-        for agent in those(Agent::is_worker) {
+        for agent in plan::AGENTS.into_iter().filter(|agent| agent.is_worker()) {
             let mut owned: [Vec<String>; 2] = Default::default();
             for (block, _) in facts.blocks.iter().filter(|(_, owner)| *owner == agent.name) {
                 owned[usize::from(block.contains(':'))].push(block.clone());
@@ -185,7 +181,7 @@ impl Report {
                 let stranger = paths.iter().find(|path| origins.iter().all(|own| path.origin != Some(own.asn())));
                 self.note(stranger.is_none(), || {
                     let origin =
-                        stranger.and_then(|path| path.origin).map_or("itself".to_owned(), |asn| asn.to_string());
+                        stranger.and_then(|path| path.origin).map_or_else(|| "itself".to_owned(), |asn| asn.to_string());
                     format!("{name} has a path for {prefix} ({kind}) from AS {origin}, which does not own it")
                 });
             }
@@ -203,13 +199,9 @@ impl Report {
     fn shares(&mut self, facts: &Facts) {
         let nothing = Switch::default();
         let spine = facts.switches.get("spine1").unwrap_or(&nothing);
-        let groups: [(_, fn(Agent) -> bool); 2] =
-            [(plan::ANYCAST, Agent::is_master), (plan::SERVICES, Agent::is_ingress)];
-        for (prefixes, which) in groups {
-            let origins = plan::AGENTS.into_iter().filter(|agent| which(*agent));
-            let expected: BTreeSet<(String, String)> = origins
-                .flat_map(|agent| agent.racks.iter().map(move |rack| (format!("leaf{rack}"), agent.name.to_owned())))
-                .collect();
+        for plan::Shared { prefixes, origins, .. } in plan::shared() {
+            let ends = |agent: &Agent| agent.racks.iter().map(|rack| (format!("leaf{rack}"), agent.name.to_owned())).collect::<Vec<_>>();
+            let expected: BTreeSet<(String, String)> = origins.iter().flat_map(ends).collect();
             for prefix in prefixes {
                 let used = spine.table.get(prefix).into_iter().flatten().filter(|path| path.used);
                 let paths: BTreeSet<_> = used.map(|path| (path.from.clone(), origin_name(path.origin))).collect();

@@ -1,0 +1,200 @@
+//! The benches: what the product promises in figures, measured from outside against its targets.
+
+mod arena;
+mod convergence;
+mod memory;
+mod peer;
+mod plot;
+mod statistics;
+mod wire;
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, anyhow};
+use serde_json::{Value, json};
+
+use self::convergence::{Outcome, Runs};
+use self::memory::Resident;
+use self::statistics::Target;
+use crate::Binaries;
+
+/// What `bench` takes.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Options {
+    /// Which one [default: every one]
+    name: Option<Bench>,
+    /// Claims to measure
+    #[arg(long, default_value_t = 250, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    claims: u32,
+    /// Links to bring up, and agents to start
+    #[arg(long, default_value_t = 20, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    runs: u32,
+    /// Folder for the picture and the figures
+    #[arg(long, default_value = "target/bench", value_name = "FOLDER")]
+    out: PathBuf,
+    /// How the result is printed
+    #[arg(short, long, value_enum, default_value = "table")]
+    output: Format,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Bench {
+    /// How soon the leaf knows: after a claim, after a link came up, after a start
+    Convergence,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    Table,
+    Json,
+}
+
+/// Measures, prints, and writes the picture. The exit code is a success only if every target is met.
+pub fn run(options: &Options) -> Result<ExitCode> {
+    let binaries = Binaries::find()?;
+    let petiole = binaries.agent.clone().ok_or_else(|| anyhow!("no agent: build it, or set PETIOLE_BIN"))?;
+    match options.name {
+        None | Some(Bench::Convergence) => {}
+    }
+    let live = std::io::stderr().is_terminal();
+    let tell = |text: &str| {
+        if live {
+            eprint!("\r\x1b[K{text}");
+            let _shown = std::io::stderr().flush();
+        }
+    };
+    let runs = Runs { claims: options.claims, links: options.runs, starts: options.runs };
+    let outcome = convergence::run(&petiole, runs, &tell)?;
+    tell("memory in the reference fabric");
+    let resident = memory::in_the_fabric(&binaries)?;
+    tell("");
+    let machine = machine();
+    fs::create_dir_all(&options.out).with_context(|| options.out.display().to_string())?;
+    let document = document(&machine, &outcome, &resident);
+    fs::write(options.out.join("convergence.json"), serde_json::to_vec_pretty(&document)?)?;
+    let title = format!("Petiole, convergence ({machine})");
+    let picture = options.out.join("convergence.svg");
+    fs::write(&picture, plot::svg(&title, &outcome.measures))?;
+    let text = match options.output {
+        Format::Json => serde_json::to_string_pretty(&document)? + "\n",
+        Format::Table => format!("{}\nPicture: {}\n", table(&machine, &outcome, &resident), picture.display()),
+    };
+    let _written = std::io::stdout().write_all(text.as_bytes());
+    let passed = outcome.measures.iter().all(|measure| measure.passed() != Some(false));
+    Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What it ran on: processors, kernel, and how busy it was already.
+fn machine() -> String {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let name = rustix::system::uname();
+    let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let load = load.split(' ').next().unwrap_or("?").to_owned();
+    let (system, release, arch) = (name.sysname(), name.release(), name.machine());
+    format!(
+        "{cores} cores, {} {} {}, load {load}",
+        system.to_string_lossy(),
+        release.to_string_lossy(),
+        arch.to_string_lossy()
+    )
+}
+
+fn shown_target(target: Option<Target>) -> String {
+    match target {
+        Some(Target::P99(limit)) => format!("p99 < {limit}"),
+        Some(Target::Max(limit)) => format!("max < {limit}"),
+        None => "-".to_owned(),
+    }
+}
+
+fn table(machine: &str, outcome: &Outcome, resident: &[Resident]) -> String {
+    let mut text = format!("convergence on {machine}; milliseconds\n\n");
+    let head = ("WHAT", "RUNS", "TARGET", "MEDIAN", "P99", "MAX");
+    let _ = writeln!(text, "{:<50} {:>5} {:>11} {:>8} {:>8} {:>8}", head.0, head.1, head.2, head.3, head.4, head.5);
+    for measure in &outcome.measures {
+        let series = &measure.series;
+        let verdict = match measure.passed() {
+            Some(true) => "pass",
+            Some(false) => "FAIL",
+            None => "",
+        };
+        let line = format!(
+            "{:<50} {:>5} {:>11} {:>8.2} {:>8.2} {:>8.2}  {verdict}",
+            measure.what,
+            series.values().len(),
+            shown_target(measure.target),
+            series.quantile(0.5),
+            series.quantile(0.99),
+            series.max()
+        );
+        let _ = writeln!(text, "{}", line.trim_end());
+    }
+    let _ =
+        writeln!(text, "\nResident memory: {} after these runs; in the reference fabric:", mebibytes(outcome.resident));
+    let nodes: Vec<String> = resident.iter().map(|node| format!("{} {}", node.name, mebibytes(node.bytes))).collect();
+    for line in nodes.chunks(5) {
+        let _ = writeln!(text, "  {}", line.join(", "));
+    }
+    text.push('\n');
+    text.push_str(&wrapped(convergence::METHOD, 100));
+    text
+}
+
+fn mebibytes(bytes: u64) -> String {
+    let value = bytes as f64 / 1_048_576.0;
+    format!("{value:.1} MiB")
+}
+
+/// Breaks a text into lines of at most so many columns.
+fn wrapped(text: &str, columns: usize) -> String {
+    let mut lines = String::new();
+    let mut line = 0;
+    for word in text.split_ascii_whitespace() {
+        let wide = word.chars().count();
+        let gap = match line {
+            0 => "",
+            used if used + 1 + wide > columns => "\n",
+            _ => " ",
+        };
+        line = if gap == " " { line + 1 + wide } else { wide };
+        lines.push_str(gap);
+        lines.push_str(word);
+    }
+    lines.push('\n');
+    lines
+}
+
+fn document(machine: &str, outcome: &Outcome, resident: &[Resident]) -> Value {
+    let measures: Vec<Value> = outcome
+        .measures
+        .iter()
+        .map(|measure| {
+            let series = &measure.series;
+            json!({
+                "what": measure.what,
+                "unit": "ms",
+                "target": measure.target,
+                "runs": series.values().len(),
+                "median": series.quantile(0.5),
+                "p99": series.quantile(0.99),
+                "max": series.max(),
+                "passed": measure.passed(),
+                "samples": series,
+            })
+        })
+        .collect();
+    json!({
+        "bench": "convergence",
+        "machine": machine,
+        "method": convergence::METHOD,
+        "measures": measures,
+        "resident_bytes": { "bench": outcome.resident, "fabric": resident },
+    })
+}
+
+#[cfg(test)]
+mod tests;
