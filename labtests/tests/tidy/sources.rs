@@ -144,10 +144,16 @@ const PLACES: &[(&str, &str)] = &[
     ("sha", "red/reference/"),
 ];
 
+/// Files that name such a place all the same, each with the reason.
+const PLACED: &[(&str, &str)] = &[(
+    "labtests/tests/clab_schema.rs",
+    "containerlab's schema is not ours to keep here; the test says so and passes where it does not lie there",
+)];
+
 #[test]
 fn no_file_names_a_place_on_somebodys_machine() {
     let mut findings = Vec::new();
-    for file in tree::files() {
+    for file in tree::files().into_iter().filter(|file| !PLACED.iter().any(|(placed, _)| placed == file)) {
         // Recorded data and pictures are not text that anybody wrote.
         let Ok(text) = std::fs::read_to_string(tree::root().join(&file)) else { continue };
         for (index, line) in text.lines().enumerate() {
