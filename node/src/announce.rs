@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use petiole_bgp::Originated;
 use petiole_config::AnnounceKind;
-use petiole_dataplane::{AddressWant, Hop, Route, RouteKey, RouteKind, RouteState, Scope, ident};
+use petiole_dataplane::{AddressWant, Route, RouteKey, RouteKind, RouteState, Scope, ident};
 use petiole_prefix::{Family, Prefix};
 
 use crate::desired::{self, Configured, Facts, GateState, Kind, Proof};
@@ -13,7 +13,6 @@ use crate::effect::Effect;
 use crate::event::Event;
 use crate::health::{Gate, Verdict};
 use crate::node::Node;
-use crate::uplink::LOOPBACK;
 
 impl Node {
     /// From facts to announcements and to what the kernel should hold.
@@ -192,7 +191,7 @@ pub(crate) const fn range_key(range: Prefix) -> RouteKey {
 
 /// With the node's own address as the source: the kernel would otherwise take the service's own for connections that start
 /// here, and the pod that the proxy sends them to would answer to any ingress node.
-fn range_route(source: Option<IpAddr>) -> Route {
-    let hops = vec![Hop { gateway: None, link: LOOPBACK }];
-    Route { kind: RouteKind::Local, protocol: ident::ROUTE_PROTOCOL, prefsrc: source, hops }
+const fn range_route(source: Option<IpAddr>) -> Route {
+    // No hop means `lo`, as a dump has it.
+    Route { kind: RouteKind::Local, protocol: ident::ROUTE_PROTOCOL, prefsrc: source, hops: Vec::new() }
 }
