@@ -185,7 +185,7 @@ impl Member {
     }
 
     /// The gateways by which it should reach a prefix that these announce: the uplinks with the shortest AS path.
-    pub fn gateways_to(&self, owners: &[&Member], family: Family) -> Vec<String> {
+    pub fn gateways_to(&self, owners: &[&Self], family: Family) -> Vec<String> {
         let hops = |leaf: u32| if owners.iter().any(|owner| owner.leaves().any(|l| l == leaf)) { 2 } else { 4 };
         let shortest = self.leaves().map(hops).min();
         let links = self.leaves().zip(self.links(family));
