@@ -8,10 +8,10 @@ use petiole_labtests::{Signal, check, eventually, fabric, procs, state};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_petiole-lab");
 
-fn start(name: &str) -> Child {
+fn start(name: &str) -> std::io::Result<Child> {
     let mut command = Command::new(PROGRAM);
     command.args(["demo", "--name", name]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command.spawn().unwrap()
+    command.spawn()
 }
 
 fn texts(output: &Output) -> [String; 2] {
@@ -31,7 +31,7 @@ fn assert_nothing_left(name: &str) {
 #[test]
 fn the_demo_observes_everything_and_leaves_nothing() {
     let name = fabric::unique_name("demo");
-    let output = start(&name).wait_with_output().unwrap();
+    let output = start(&name).unwrap().wait_with_output().unwrap();
     let [screen, progress] = texts(&output);
     assert!(output.status.success(), "{}\n{screen}\n{progress}", output.status);
     for line in [
@@ -55,7 +55,7 @@ fn the_demo_observes_everything_and_leaves_nothing() {
 #[test]
 fn a_demo_that_is_told_to_stop_leaves_nothing() {
     let name = fabric::unique_name("demostop");
-    let child = start(&name);
+    let child = start(&name).unwrap();
     let pid = i32::try_from(child.id()).unwrap();
     eventually(Duration::from_secs(30), "the lab is coming up", || {
         check(state::dir(&name).join("lab.json").exists(), "no record")

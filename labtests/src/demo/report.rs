@@ -180,8 +180,9 @@ impl Report {
                 });
                 let stranger = paths.iter().find(|path| origins.iter().all(|own| path.origin != Some(own.asn())));
                 self.note(stranger.is_none(), || {
-                    let origin =
-                        stranger.and_then(|path| path.origin).map_or_else(|| "itself".to_owned(), |asn| asn.to_string());
+                    let origin = stranger
+                        .and_then(|path| path.origin)
+                        .map_or_else(|| "itself".to_owned(), |asn| asn.to_string());
                     format!("{name} has a path for {prefix} ({kind}) from AS {origin}, which does not own it")
                 });
             }
@@ -200,7 +201,9 @@ impl Report {
         let nothing = Switch::default();
         let spine = facts.switches.get("spine1").unwrap_or(&nothing);
         for plan::Shared { prefixes, origins, .. } in plan::shared() {
-            let ends = |agent: &Agent| agent.racks.iter().map(|rack| (format!("leaf{rack}"), agent.name.to_owned())).collect::<Vec<_>>();
+            let ends = |agent: &Agent| {
+                agent.racks.iter().map(|rack| (format!("leaf{rack}"), agent.name.to_owned())).collect::<Vec<_>>()
+            };
             let expected: BTreeSet<(String, String)> = origins.iter().flat_map(ends).collect();
             for prefix in prefixes {
                 let used = spine.table.get(prefix).into_iter().flatten().filter(|path| path.used);
