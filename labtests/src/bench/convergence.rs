@@ -246,12 +246,15 @@ fn starts(arena: &mut Arena, peer: &mut Peer, count: u32, tell: &(dyn Fn(&str) +
 }
 
 /// What the numbers mean, for the reader of the table.
-pub(crate) const METHOD: &str = "One agent, one etcd member with its data on disk, and a listener of the bench as the leaf, in two network \
-namespaces joined by a veth pair. Blocks are written from outside in Calico's layout, block and affinity in one transaction; the agent adopts each, \
-programs its blackhole and announces it. The commit is the earlier of two instants: the transaction was answered, or a watcher of the bench saw it. \
-An UPDATE's instant is when the leaf's read returned with it. Half of the claims are IPv4, half IPv6, one at a time. A link is set down at the node's \
-end until the agent has noticed, then up; the time runs from before `ip` is started until the leaf has the node's OPEN and KEEPALIVE. Starts follow \
-a SIGKILL; the time runs from before the process is made.";
+pub(crate) const METHOD: &str = "One agent, one etcd member with its data on disk, and a listener of the bench as the \
+leaf, in two network namespaces joined by a veth pair. Blocks are written from outside in Calico's layout, block and \
+affinity in one transaction; the agent adopts each, programs its blackhole and announces it. The commit is the earlier \
+of two instants: the transaction was answered, or a watcher of the bench saw it; 0 means that the UPDATE was there \
+before the bench had heard of the commit. An UPDATE's instant is when the leaf's read returned with it. Half of the \
+claims are IPv4, half IPv6, one at a time. A link is set down at the node's end until the agent has noticed, then up; \
+the time runs from before `ip` is started until the leaf has the node's OPEN and KEEPALIVE; a lost ARP request or SYN \
+costs the kernel's own second. Starts follow a SIGKILL; the time runs from before the process is made. A claim needs \
+the kernel's RTNL lock, which all namespaces share: whoever makes or removes links elsewhere on the machine delays it.";
 
 #[cfg(test)]
 mod tests {

@@ -67,12 +67,12 @@ pub fn run(options: &Options) -> Result<ExitCode> {
             let _shown = std::io::stderr().flush();
         }
     };
+    let machine = machine();
     let runs = Runs { claims: options.claims, links: options.runs, starts: options.runs };
     let outcome = convergence::run(&petiole, runs, &tell)?;
     tell("memory in the reference fabric");
     let resident = memory::in_the_fabric(&binaries)?;
     tell("");
-    let machine = machine();
     fs::create_dir_all(&options.out).with_context(|| options.out.display().to_string())?;
     let document = document(&machine, &outcome, &resident);
     fs::write(options.out.join("convergence.json"), serde_json::to_vec_pretty(&document)?)?;

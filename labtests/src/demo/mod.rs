@@ -192,10 +192,11 @@ fn next_steps(name: &str, lab: &Lab, style: Style) -> String {
     {exec} master2 -- rm /run/health
     {exec} spine1 -- vtysh -c 'show bgp ipv4 unicast 10.122.255.1/32'
     {exec} master2 -- touch /run/health
-  the operator's two commands make worker4 a third origin of the service range; the third withdraws it:
+  the operator's two commands make worker4 a third origin of the service range; the last one withdraws it:
     {exec} worker4 -- ip addr add 10.123.0.0/17 dev lo
     {exec} worker4 -- etcdctl put /calico/bgp/v1/global/custom_filters/v4/services \\
       'if ( net = 10.123.0.0/17 ) then {{ accept; }}'
+    {exec} leaf4 -- vtysh -c 'show bgp ipv4 unicast 10.123.0.0/17'
     {exec} worker4 -- etcdctl del /calico/bgp/v1/global/custom_filters/v4/services
   worker4 loses an uplink and goes on with the other; back again:
     {exec} worker4 -- ip link set eth1 down
