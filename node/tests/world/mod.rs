@@ -103,7 +103,7 @@ impl World {
                 .addresses
                 .iter()
                 .find(|a| a.link != 1 && Prefix::truncated(a.addr, a.len).unwrap().contains_addr(peer.address));
-            let node_end = node_end.map_or(ip("192.0.2.1"), |a| a.addr);
+            let node_end = node_end.map_or_else(|| ip("192.0.2.1"), |a| a.addr);
             leaves.insert(
                 peer.address,
                 Leaf::new(peer.address, peer.asn.unwrap(), node_end, settings.bgp.as_ref().unwrap().asn),
@@ -197,7 +197,7 @@ impl World {
                 self.todo.push_back(Input::Kernel(events));
             }
             Effect::Probe { gate, .. } => {
-                let result = self.health.get(&gate.0).cloned().unwrap_or(Err("connection refused".to_owned()));
+                let result = self.health.get(&gate.0).cloned().unwrap_or_else(|| Err("connection refused".to_owned()));
                 self.todo.push_back(Input::Probed { gate: GateId(gate.0), result });
             }
             Effect::Save { id, saved } => {
