@@ -125,7 +125,7 @@ fn an_agent_restarts_without_a_store(lab: &Lab, member: &Member, blocks: &Blocks
     let node = lab.node(member.name)?;
     let link = member.links(Family::V4).remove(0);
     let leaf = lab.node(link.leaf)?;
-    for signal in [Signal::TERM, Signal::KILL] {
+    for (name, signal) in [("SIGTERM", Signal::TERM), ("SIGKILL", Signal::KILL)] {
         node.stop("agent", signal)?;
         eventually(RESTART, "the leaf notices", || {
             let told = fabric::told(&leaf, member, Family::V4)?;
@@ -134,7 +134,7 @@ fn an_agent_restarts_without_a_store(lab: &Lab, member: &Member, blocks: &Blocks
         })?;
         let start = Instant::now();
         node.start("agent")?;
-        eventually(RESTART, &format!("after {signal:?} {} tells what it told", member.name), || {
+        eventually(RESTART, &format!("after {name} {} tells what it told", member.name), || {
             for (family, link) in FAMILIES.into_iter().flat_map(|f| member.links(f).into_iter().map(move |l| (f, l))) {
                 let told = fabric::told(&leaf, member, family)?;
                 let owns = member.owns(family, blocks);
@@ -143,10 +143,7 @@ fn an_agent_restarts_without_a_store(lab: &Lab, member: &Member, blocks: &Blocks
             }
             Ok(())
         })?;
-        println!(
-            "figure: {signal:?} without a store: the leaf knows all again {:.2?} after the start",
-            start.elapsed()
-        );
+        println!("figure: {name} without a store: the leaf knows all again {:.2?} after the start", start.elapsed());
         throughout(Duration::from_secs(2), "and goes on telling it", || {
             fabric::check_owners(&leaf, &member.host(Family::V4), &[member])?;
             member.owns(Family::V4, blocks).iter().try_for_each(|own| fabric::check_owners(&leaf, own, &[member]))
