@@ -45,10 +45,12 @@ fn uptime() -> Result<f64> {
 fn first_agent(lab: &Lab) -> Result<f64> {
     let mut first = f64::MAX;
     for agent in fabric::AGENTS {
-        let pid = lab.node(agent)?.service("agent").and_then(Identity::of);
-        let ticks = pid.with_context(|| format!("{agent} has no agent"))?.start;
+        let node = lab.node(agent)?;
+        let identity = eventually(SOON, &format!("{agent} has an agent"), || {
+            node.service("agent").and_then(Identity::of).ok_or_else(|| node.console())
+        })?;
         // USER_HZ is 100 on every architecture that matters here.
-        first = first.min(f64::from(u32::try_from(ticks)?) / 100.0);
+        first = first.min(f64::from(u32::try_from(identity.start)?) / 100.0);
     }
     Ok(first)
 }
