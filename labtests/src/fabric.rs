@@ -236,17 +236,26 @@ fn check_table(switch: &str, table: &Table, owners: &BTreeMap<String, Vec<&Membe
         }
     }
     for (prefix, owners) in owners {
-        let paths = table.get(prefix).map(Vec::as_slice).unwrap_or_default();
-        let used: Vec<&BgpPath> = paths.iter().filter(|path| path.used).collect();
-        let (allowed, count) = positions(switch, owners);
-        let peers: BTreeSet<&str> = used.iter().map(|path| path.peer.as_str()).collect();
-        let right = used.iter().all(|path| allowed.contains(&path.as_path));
-        check(
-            right && used.len() == count && peers.len() == count,
-            format!("{prefix}: {count} of {allowed:?} expected, but: {paths:?}"),
-        )?;
+        check_paths(switch, prefix, table.get(prefix).map(Vec::as_slice).unwrap_or_default(), owners)?;
     }
     Ok(())
+}
+
+/// Whether a switch has this prefix from these members by the paths of its place.
+pub fn check_owners(switch: &NodeHandle, prefix: &str, owners: &[&Member]) -> Result<()> {
+    let paths = paths(switch, prefix)?;
+    check_paths(switch.name(), prefix, &paths, owners).map_err(|wrong| anyhow!("{}: {wrong}", switch.name()))
+}
+
+fn check_paths(switch: &str, prefix: &str, paths: &[BgpPath], owners: &[&Member]) -> Result<(), String> {
+    let used: Vec<&BgpPath> = paths.iter().filter(|path| path.used).collect();
+    let (allowed, count) = positions(switch, owners);
+    let peers: BTreeSet<&str> = used.iter().map(|path| path.peer.as_str()).collect();
+    let right = used.iter().all(|path| allowed.contains(&path.as_path));
+    check(
+        right && used.len() == count && peers.len() == count,
+        format!("{prefix}: {count} of {allowed:?} expected, but: {paths:?}"),
+    )
 }
 
 /// The origin ASes of the used paths, sorted: who a switch sends packets for this prefix to.
