@@ -89,6 +89,10 @@ impl Dice {
 
 /// A path as both sides show it: AS path and MED.
 type Path = (Vec<u32>, Option<u64>);
+/// Every path by prefix and leaf.
+type Known = BTreeMap<(String, usize), Path>;
+/// The leaves whose paths are used, by prefix.
+type Used = BTreeMap<String, Vec<usize>>;
 /// What the kernel has for a prefix: the gateways, or the kind of a route that has none.
 type Kernel = BTreeMap<String, BTreeSet<String>>;
 
@@ -146,7 +150,7 @@ impl Field {
     }
 
     /// All paths that should be known, and the leaves whose paths should be used, by prefix.
-    fn expected(&self) -> Result<(BTreeMap<(String, usize), Path>, BTreeMap<String, Vec<usize>>)> {
+    fn expected(&self) -> Result<(Known, Used)> {
         let mut known = BTreeMap::new();
         let mut best: BTreeMap<String, ((usize, u8), Vec<usize>)> = BTreeMap::new();
         for leaf in 0..self.leaves.len() {
