@@ -66,7 +66,7 @@ fn an_agent_takes_over(lab: &Lab, name: &str, blocks: &Blocks) -> Result<()> {
 
 /// A host route without its length, as `ip` shows it.
 fn shown(prefix: &str) -> &str {
-    prefix.strip_suffix("/32").or(prefix.strip_suffix("/128")).unwrap_or(prefix)
+    prefix.strip_suffix("/32").or_else(|| prefix.strip_suffix("/128")).unwrap_or(prefix)
 }
 
 /// Everything a kernel has of routes, in every table, and of addresses.

@@ -156,8 +156,10 @@ fn an_agent_restarts_without_a_store(lab: &Lab, member: &Member, blocks: &Blocks
 
 /// No kernel lost a route or an address, but those routes of the restarted node that others learn.
 fn nothing_went(monitors: &BTreeMap<&str, Monitor>, restarted: &Member, its: &BTreeSet<String>) -> Result<()> {
-    let its: BTreeSet<&str> =
-        its.iter().map(|prefix| prefix.strip_suffix("/32").or(prefix.strip_suffix("/128")).unwrap_or(prefix)).collect();
+    let its: BTreeSet<&str> = its
+        .iter()
+        .map(|prefix| prefix.strip_suffix("/32").or_else(|| prefix.strip_suffix("/128")).unwrap_or(prefix))
+        .collect();
     for (name, monitor) in monitors {
         let gone = monitor.deletions()?;
         let strange: Vec<&String> = gone
