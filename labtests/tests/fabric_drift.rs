@@ -327,7 +327,8 @@ fn play(field: &Field, dice: &mut Dice, present: &mut [BTreeSet<&'static str>], 
                 on_node.push(line.clone());
                 line
             }
-            16 | 17 => {
+            // `ip route change` asks for prefix and metric only: there it would change the admin's own route.
+            16 | 17 if !HELD.contains(&prefix) => {
                 let line =
                     format!("{ip} change {prefix} via {} dev {} proto 179 metric 1024", by.gateway, by.interface);
                 on_node.push(line.clone());
@@ -413,7 +414,7 @@ fn the_kernel_agrees_after_a_hundred_changes_and_foreign_routes_survive_everythi
         field.node.stop("agent", signal)?;
         throughout(Duration::from_millis(500), "routes of a stopped agent stay", || {
             let now = field.kernel().map_err(|error| format!("{error:#}"))?;
-            check(now == before, "a route went")?;
+            same("kernel's routes", &before, &now).map_err(|error| format!("{error:#}"))?;
             let foreign = field.foreign().map_err(|error| format!("{error:#}"))?;
             check(foreign == planted, format!("{foreign:#?}"))
         })?;
