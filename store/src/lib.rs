@@ -1,7 +1,7 @@
 //! The typed etcd keyspace: keys, values, transactions and watches as data.
 //!
-//! Nothing here talks to a store. [`Txn`] says what a transaction is, [`Watch`](watch::Watch) turns a list and a stream of
-//! events into facts that are never half true, [`Memory`](memory::Memory) is a store that keeps its promises in memory (the
+//! Nothing here talks to a store. [`Txn`] says what a transaction is, [`Watch`] turns a list and a stream of
+//! events into facts that are never half true, [`Memory`] is a store that keeps its promises in memory (the
 //! embedded store and every simulation run on it), and [`filter`] reads the BIRD statements that operators keep in it.
 
 pub mod filter;

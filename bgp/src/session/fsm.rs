@@ -35,37 +35,37 @@ pub(crate) enum State {
 /// What can happen to a connection. In brackets, the events of RFC 4271 section 8.1.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Input {
-    /// The TCP connection is there, and the neighbour's other connection lets it go on [16, 17].
+    /// The TCP connection is there, and the neighbour's other connection lets it go on (16, 17).
     Connected,
     /// The TCP connection is there, and has to wait for the other one.
     ConnectedBehindOther,
     /// The other connection is gone.
     OtherGone,
-    /// No TCP connection came to be [18].
+    /// No TCP connection came to be (18).
     ConnectFailed(String),
-    /// It took too long [9].
+    /// It took too long (9).
     ConnectTimeout,
-    /// The TCP connection ended [18].
+    /// The TCP connection ended (18).
     TcpClosed(Option<String>),
-    /// An OPEN that is acceptable [19].
+    /// An OPEN that is acceptable (19).
     Open(Negotiated),
-    /// A KEEPALIVE [26].
+    /// A KEEPALIVE (26).
     Keepalive,
-    /// An UPDATE [27].
+    /// An UPDATE (27).
     Update,
     /// A ROUTE-REFRESH (RFC 2918).
     RouteRefresh,
-    /// A NOTIFICATION [24, 25].
+    /// A NOTIFICATION (24, 25).
     Notification(Notification),
-    /// Something that can only be answered by this NOTIFICATION [20 to 22, 28].
+    /// Something that can only be answered by this NOTIFICATION (20 to 22, 28).
     Malformed(Notification),
-    /// The hold timer expired [10].
+    /// The hold timer expired (10).
     HoldExpired,
-    /// The keepalive timer expired [11].
+    /// The keepalive timer expired (11).
     KeepaliveDue,
-    /// The other connection was preferred [23].
+    /// The other connection was preferred (23).
     CollisionLost,
-    /// The session is to end [2, 8].
+    /// The session is to end (2, 8).
     Stop(StopReason),
 }
 
