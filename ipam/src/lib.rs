@@ -61,7 +61,7 @@ pub struct Ipam {
     next_txn: u64,
     outbox: VecDeque<(TxnId, Txn)>,
     queue: VecDeque<Pending>,
-    /// What was read for the requests in the queue.
+    /// What was read since the last plan, for the requests in the queue.
     read: BTreeMap<String, Option<KeyValue>>,
     replies: VecDeque<(RequestId, Reply)>,
     /// Blocks of this node, with the revision that a transaction of unknown outcome was bound to: it may still be carried
@@ -181,11 +181,8 @@ impl Ipam {
                     // Created, or another node was first: the watch tells what the pool is now.
                     state.not_before = now + POOL_TOLD_WITHIN;
                 }
-                self.learn(&flight.txn, &outcome);
+                self.learn(flight.slot, &flight.txn, &outcome);
                 if outcome.succeeded {
-                    if flight.slot == Slot::Requests && !flight.requests.is_empty() {
-                        self.read.clear();
-                    }
                     self.replies.extend(flight.requests.into_iter().map(|(pending, reply)| (pending.id, Ok(reply))));
                 } else {
                     self.requeue(flight.requests, false);
@@ -271,7 +268,7 @@ impl Ipam {
     }
 
     /// What a transaction wrote or found is known at once; the watch may tell it later.
-    fn learn(&mut self, txn: &Txn, outcome: &TxnOutcome) {
+    fn learn(&mut self, slot: Slot, txn: &Txn, outcome: &TxnOutcome) {
         let at = outcome.revision;
         let ops = if outcome.succeeded { &txn.then } else { &txn.otherwise };
         for (op, result) in ops.iter().zip(&outcome.results) {
@@ -284,7 +281,9 @@ impl Ipam {
                 (Op::Delete(key), OpResult::Deleted(_)) => self.view.learn(key, None, at),
                 (Op::Get(key), OpResult::Got(found)) => {
                     self.view.learn(key, found.as_ref(), at);
-                    self.read.insert(key.clone(), found.clone());
+                    if slot == Slot::Requests {
+                        self.read.insert(key.clone(), found.clone());
+                    }
                 }
                 // The driver mixed up its answers; the watch will tell.
                 _ => {}

@@ -3,16 +3,19 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use petiole_prefix::{Family, Prefix};
-use petiole_store::Txn;
 use petiole_store::key::{Key, Owner};
 use petiole_store::time::rfc3339;
 use petiole_store::value::{Affinity, AffinityState, Block, Pool, Value};
+use petiole_store::{Compare, Txn};
 use rand_core::Rng;
 
 use crate::claim::{Candidate, candidates};
 use crate::requests::{Batch, Planned};
 use crate::slot::Slot;
 use crate::{AssignError, Flight, Ipam, TxnId, block, pools};
+
+/// How many keys are read along with a batch.
+const MAX_READS: usize = 32;
 
 /// How many requests one transaction carries: each touches one handle, and etcd allows 128 operations.
 const MAX_BATCH: usize = 64;
@@ -202,7 +205,8 @@ impl Ipam {
             let must_wait = planned.len() >= MAX_BATCH || pending.handle().is_some_and(|h| waiting_handles.contains(h));
             let outcome = if must_wait { Planned::Read(Vec::new()) } else { batch.add(&pending) };
             match outcome {
-                Planned::Reply(Ok(reply)) if !self.fence.is_empty() => {
+                // It may rest on what is only planned so far.
+                Planned::Reply(Ok(reply)) if !self.fence.is_empty() || !planned.is_empty() => {
                     planned.push((pending, reply));
                     continue;
                 }
@@ -234,14 +238,21 @@ impl Ipam {
         self.fence.keys().for_each(|cidr| batch.touch(*cidr));
         let txn = batch.into_txn();
         self.queue = waiting;
+        // What was read is for this plan only; what is still needed is read again, all of it at one revision.
+        let read = std::mem::take(&mut self.read);
+        let keys: BTreeSet<String> = if unread.is_empty() {
+            BTreeSet::new()
+        } else {
+            unread.iter().map(ToString::to_string).chain(read.into_keys()).take(MAX_READS).collect()
+        };
         let is_changed = demand != self.demand;
         self.demand = demand;
-        let slot = Slot::Requests;
-        if let Some(txn) = txn {
-            self.send(Flight { slot, txn, is_read_back: false, requests: planned });
-        } else if !unread.is_empty() {
-            let txn = unread.iter().take(MAX_BATCH).fold(Txn::new(), |txn, key| txn.get(key));
-            self.send(Flight { slot, txn, is_read_back: false, requests: Vec::new() });
+        if txn.is_some() || !keys.is_empty() {
+            let guarded: BTreeSet<&str> = txn.iter().flat_map(|t| &t.when).map(Compare::key).collect();
+            let keys: Vec<&String> = keys.iter().filter(|k| !guarded.contains(k.as_str())).collect();
+            let txn = txn.clone().unwrap_or_default();
+            let txn = keys.into_iter().fold(txn, |txn, key| txn.get(key).otherwise_get(key));
+            self.send(Flight { slot: Slot::Requests, txn, is_read_back: false, requests: planned });
         }
         is_changed
     }

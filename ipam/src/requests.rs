@@ -272,10 +272,13 @@ impl<'a> Batch<'a> {
             block::collect(&mut block, cooldown, self.wall);
             self.blocks.insert(cidr, (revision, block));
             for holder in holders {
-                if let Known::Value((revision, mut handle)) = self.handle(&holder) {
-                    handle.remove(cidr);
-                    self.handles.insert(holder, (revision, handle));
-                }
+                // A handle that is not there must still not be when the batch is carried out.
+                let (revision, mut handle) = match self.handle(&holder) {
+                    Known::Value(handle) => handle,
+                    Known::Absent | Known::Unread | Known::Garbage(_) => (None, Handle::default()),
+                };
+                handle.remove(cidr);
+                self.handles.insert(holder, (revision, handle));
             }
         }
         Planned::Change(addresses)

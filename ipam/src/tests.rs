@@ -119,6 +119,25 @@ fn a_burst_is_coalesced() {
 }
 
 #[test]
+fn nothing_is_answered_before_it_is_committed() {
+    let mut world = World::new(5);
+    let n = world.worker("worker1", &[spec(POOL, 26)]);
+    world.run();
+    // The first one keeps the store busy, so that the others make one batch.
+    let pod = || assign("pod", &[Family::V4]);
+    for (id, ask) in
+        [assign("other", &[Family::V4]), pod(), pod(), release("pod"), release("pod")].into_iter().enumerate()
+    {
+        world.ask(n, id as u64, ask);
+    }
+    assert!(world.node(n).replies.is_empty());
+    world.run();
+    let ids: Vec<u64> = world.node(n).replies.iter().map(|(id, _)| id.0).collect();
+    assert_eq!(ids, [0, 1, 2, 3, 4]);
+    world.check_replies();
+}
+
+#[test]
 fn a_full_block_makes_the_node_claim_another() {
     let mut world = World::new(6);
     let n = world.worker("worker1", &[spec("10.0.0.0/28", 30)]);

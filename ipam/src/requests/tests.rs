@@ -117,3 +117,20 @@ fn a_handle_that_was_never_seen_is_read_before_it_is_said_to_hold_nothing() {
     let mut batch = Batch::new(&view, &pools, &read, "n", 1);
     assert!(matches!(batch.add(&release), Planned::Reply(Ok(addresses)) if addresses.is_empty()));
 }
+
+#[test]
+fn a_handle_that_is_not_there_must_stay_away() {
+    let (mut view, pools) = one_block();
+    let cidr: Prefix = "10.0.0.0/30".parse().unwrap();
+    let mut held = view.blocks[&cidr].full.clone().unwrap();
+    let attribute = Attribute { handle_id: Field::Is("h".into()), ..Attribute::default() };
+    block::assign(&mut held, attribute, &[]);
+    let key = Key::Block(cidr).to_string();
+    view.fact(&Fact::Put(KeyValue { key, value: held.encode(), create_revision: 2, mod_revision: 4 }));
+    let handle = Key::Handle("h".into()).to_string();
+    let read = BTreeMap::from([(handle.clone(), None)]);
+    let mut batch = Batch::new(&view, &pools, &read, "n", 1);
+    let release = pending(Ask::Release(ReleaseTarget::Address("10.0.0.0".parse().unwrap())));
+    assert!(matches!(batch.add(&release), Planned::Change(_)));
+    assert!(batch.into_txn().unwrap().when.contains(&Compare::Absent(handle)));
+}
