@@ -414,7 +414,9 @@ fn the_kernel_agrees_after_a_hundred_changes_and_foreign_routes_survive_everythi
         field.node.stop("agent", signal)?;
         throughout(Duration::from_millis(500), "routes of a stopped agent stay", || {
             let now = field.kernel().map_err(|error| format!("{error:#}"))?;
-            same("kernel's routes", &before, &now).map_err(|error| format!("{error:#}"))?;
+            // A leaf may have said more between the first look and the end of the agent, but nothing goes.
+            let gone: Vec<&String> = before.keys().filter(|prefix| !now.contains_key(*prefix)).collect();
+            check(gone.is_empty(), format!("gone: {gone:?}"))?;
             let foreign = field.foreign().map_err(|error| format!("{error:#}"))?;
             check(foreign == planted, format!("{foreign:#?}"))
         })?;
