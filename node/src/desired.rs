@@ -270,21 +270,9 @@ fn judge(
     }
 }
 
+/// The export guard's own rule, so that what it would stop has a reason here.
 fn announceable(prefix: &Prefix) -> bool {
-    if prefix.is_default() {
-        return false;
-    }
-    match prefix.addr() {
-        IpAddr::V4(a) => {
-            !(a.is_loopback()
-                || a.is_link_local()
-                || a.is_multicast()
-                || a.is_broadcast()
-                || a.octets()[0] == 0
-                || a.octets()[0] >= 240)
-        }
-        IpAddr::V6(a) => !(a.is_loopback() || a.is_unicast_link_local() || a.is_multicast() || a.is_unspecified()),
-    }
+    !prefix.is_default() && !petiole_bgp::wire::is_martian(prefix)
 }
 
 #[cfg(test)]

@@ -125,8 +125,12 @@ impl Bits for Bits6 {
     #[inline]
     fn is_martian(self, len: u8) -> bool {
         let top = self.0[0] >> 16;
-        // ff00::/8, fe80::/10, and the addresses :: and ::1.
-        top >= 0xff00 || top & 0xffc0 == 0xfe80 || (len == 128 && self.to_u128() <= 1)
+        // ff00::/8, fe80::/10, the addresses :: and ::1, and ::ffff:0:0/96, which stands for IPv4 inside a host (RFC 4291
+        // section 2.5.5.2).
+        top >= 0xff00
+            || top & 0xffc0 == 0xfe80
+            || (len == 128 && self.to_u128() <= 1)
+            || (len >= 96 && self.to_u128() >> 32 == 0xffff)
     }
 }
 

@@ -202,6 +202,7 @@ fn martians_are_known() {
         "fe80::/64",
         "ff02::/16",
         "::1/128",
+        "::ffff:10.0.0.0/104",
     ] {
         assert!(is_martian(&text.parse().unwrap()), "{text}");
     }
