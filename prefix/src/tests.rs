@@ -19,7 +19,9 @@ fn a_bare_address_is_refused_with_what_to_write() {
 
 #[test]
 fn nonsense_is_refused() {
-    for text in ["", "/", "10.0.0.0/", "10.0.0.0/33", "::/129", "10.0.0/8", "10.0.0.0/+8", "10.0.0.0/8 ", "10.0.0.0/256"] {
+    for text in
+        ["", "/", "10.0.0.0/", "10.0.0.0/33", "::/129", "10.0.0/8", "10.0.0.0/+8", "10.0.0.0/8 ", "10.0.0.0/256"]
+    {
         assert!(text.parse::<Prefix>().is_err(), "{text:?} was taken");
     }
 }

@@ -148,7 +148,7 @@ pub enum WatchPhase {
     Frozen,
 }
 
-/// The state of a [`Watch`], for `status` and metrics.
+/// The state of a [`Watch`](super::Watch), for `status` and metrics.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct WatchState {
     /// How much is known.
@@ -163,7 +163,7 @@ pub struct WatchState {
     pub keys: usize,
 }
 
-/// Why a [`Watch`] wants to be woken.
+/// Why a [`Watch`](super::Watch) wants to be woken.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub enum WatchTimer {
     /// A failed list or watch is tried again.
