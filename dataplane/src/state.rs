@@ -75,6 +75,27 @@ pub enum RouteState {
     Absent,
 }
 
+impl fmt::Display for RouteState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::InKernel => f.write_str("the kernel holds it"),
+            Self::Pending => f.write_str("it is being written"),
+            Self::LinkDown => f.write_str("every interface that it goes over is down"),
+            Self::SourceMissing { source } => write!(f, "its preferred source {source} is no address of this node"),
+            Self::Failed { error, .. } => write!(f, "the kernel refused it: {error}"),
+            Self::HeldByForeign { route } => write!(
+                f,
+                "another program (route protocol {}) holds the same prefix and metric; its route is left alone",
+                route.protocol
+            ),
+            Self::Adopted => {
+                f.write_str("it is left from before a restart, and kept until store and leaves are in sync")
+            }
+            Self::Absent => f.write_str("it is not wanted there"),
+        }
+    }
+}
+
 /// Where an address on `lo` stands.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "kebab-case")]

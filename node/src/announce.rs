@@ -147,7 +147,7 @@ impl Node {
     fn route_proof(&self, key: &RouteKey) -> Proof {
         match self.dataplane.state(key) {
             RouteState::InKernel => Proof::InKernel,
-            other => Proof::Missing(crate::answer::route_state_words(&other)),
+            other => Proof::Missing(other.to_string()),
         }
     }
 

@@ -261,26 +261,5 @@ fn state_and_reason(state: &RouteState) -> (String, String) {
         RouteState::Adopted => "adopted",
         RouteState::Absent => "absent",
     };
-    (name.to_owned(), route_state_words(state))
-}
-
-/// Where a route stands, in words.
-pub(crate) fn route_state_words(state: &RouteState) -> String {
-    match state {
-        RouteState::InKernel => "the kernel holds it".to_owned(),
-        RouteState::Pending => "it is being written".to_owned(),
-        RouteState::LinkDown => "every interface that it goes over is down".to_owned(),
-        RouteState::SourceMissing { source } => format!("its preferred source {source} is no address of this node"),
-        RouteState::Failed { error, .. } => format!("the kernel refused it: {error}"),
-        RouteState::HeldByForeign { route } => {
-            format!(
-                "another program (route protocol {}) holds the same prefix and metric; its route is left alone",
-                route.protocol
-            )
-        }
-        RouteState::Adopted => {
-            "it is left from before a restart, and kept until store and leaves are in sync".to_owned()
-        }
-        RouteState::Absent => "it is not wanted there".to_owned(),
-    }
+    (name.to_owned(), state.to_string())
 }

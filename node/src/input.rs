@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use crate::saved::Saved;
 use crate::view::Query;
 
-/// Nanoseconds since the Unix epoch. For data that carries dates and for people; never a decision's ground.
-pub type UnixNanos = u64;
+/// Wall time is for data that carries dates and for people; never a decision's ground.
+pub use petiole_store::UnixNanos;
 
 /// The time of one [`Node::handle`](crate::Node::handle): both clocks are read once per turn of the agent's loop.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]

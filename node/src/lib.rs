@@ -16,6 +16,7 @@ mod filters;
 pub mod gate;
 pub mod health;
 pub mod input;
+mod keep;
 mod metrics;
 mod node;
 pub mod saved;

@@ -1,19 +1,10 @@
 //! The last known good state: what an agent that starts without its store goes on with.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use petiole_prefix::Prefix;
+use petiole_store::UnixNanos;
 use serde::{Deserialize, Serialize};
-
-use crate::effect::Effect;
-use crate::event::Event;
-use crate::health::Verdict;
-use crate::input::UnixNanos;
-use crate::node::Node;
-
-/// Between two attempts to write the state.
-const SAVE_AGAIN: Duration = Duration::from_secs(10);
 
 /// What is on disk. Blocks count only under the same boot id: after a reboot there are no pods, so they wait for the store.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -32,55 +23,4 @@ pub struct Saved {
     pub filters: BTreeMap<String, String>,
     /// The last verdict of each health gate, by the announced prefix.
     pub gates: BTreeMap<Prefix, bool>,
-}
-
-impl Node {
-    /// Writes the state down if it differs from what was written.
-    pub(crate) fn save(&mut self) {
-        // Nothing is worth saving before the store has spoken, or saved state was taken over: an empty file would replace it.
-        if self.saving.is_some() || !(self.store_seen || self.resumed) {
-            return;
-        }
-        let content = Saved {
-            version: 1,
-            node: self.settings.node.name.clone(),
-            boot_id: self.boot_id.clone(),
-            written: 0,
-            blocks: self.ipam.blocks().iter().map(|(cidr, block)| (*cidr, block.mod_revision)).collect(),
-            filters: self.filters.texts(),
-            gates: self
-                .gates
-                .iter()
-                .zip(&self.settings.announce)
-                .filter_map(|(gate, announce)| {
-                    let verdict = gate.as_ref()?.verdict();
-                    (verdict != Verdict::Unknown).then_some((announce.prefix, verdict == Verdict::Healthy))
-                })
-                .collect(),
-        };
-        if self.written.as_ref() == Some(&content) || self.save_again.is_some() {
-            return;
-        }
-        let id = self.effect_id();
-        self.saving = Some(id);
-        self.effects.push_back(Effect::Save { id, saved: Saved { written: self.now.wall, ..content.clone() } });
-        self.written = Some(content);
-    }
-
-    /// The state was written, or not: a folder that is full or read-only for a while must not be so for good.
-    pub(crate) fn save_done(&mut self, outcome: Result<(), String>) {
-        let known = self.troubles.remove("state").is_some();
-        if let Err(why) = outcome {
-            let what = format!(
-                "cannot save the last known good state, tried again every {} s: {why}; make room on its disk, or its folder writable",
-                SAVE_AGAIN.as_secs()
-            );
-            self.troubles.insert("state".to_owned(), what);
-            self.written = None;
-            self.save_again = Some(self.now.mono + SAVE_AGAIN);
-            if !known {
-                self.log(Event::SaveFailed(why));
-            }
-        }
-    }
 }

@@ -3,9 +3,8 @@
 use std::net::IpAddr;
 
 use petiole_prefix::{Family, Prefix};
+use petiole_store::UnixNanos;
 use serde::{Deserialize, Serialize};
-
-use crate::input::UnixNanos;
 
 /// A question.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
