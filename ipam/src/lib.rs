@@ -58,6 +58,8 @@ pub struct Ipam {
     owned: BTreeMap<Prefix, OwnedBlock>,
     slots: BTreeMap<Slot, SlotState>,
     flights: BTreeMap<TxnId, Flight>,
+    /// Transactions whose outcome is unknown, until they have been read back.
+    doubts: BTreeMap<Slot, Flight>,
     next_txn: u64,
     outbox: VecDeque<(TxnId, Txn)>,
     queue: VecDeque<Pending>,
@@ -100,6 +102,7 @@ impl Ipam {
             owned: BTreeMap::new(),
             slots: BTreeMap::new(),
             flights: BTreeMap::new(),
+            doubts: BTreeMap::new(),
             next_txn: 0,
             outbox: VecDeque::new(),
             queue: VecDeque::new(),
@@ -160,13 +163,12 @@ impl Ipam {
             Err(StoreError::Unknown(error)) => {
                 state.error = Some(error);
                 state.back_off(now, part);
-                if !flight.is_read_back {
-                    state.doubt = flight.txn.then.iter().map(|op| op.key().to_owned()).collect();
-                }
                 if flight.slot == Slot::Requests {
                     self.fence.extend(flight.txn.when.iter().filter_map(guarded_block));
                 }
-                self.requeue(flight.requests, true);
+                if !flight.is_read_back {
+                    self.doubts.insert(flight.slot, flight);
+                }
             }
             Ok(outcome) => {
                 if outcome.succeeded {
@@ -174,16 +176,21 @@ impl Ipam {
                 } else {
                     state.conflicted(flight.txn.clone(), now, part);
                 }
-                if flight.is_read_back {
-                    state.doubt.clear();
-                }
                 if matches!(flight.slot, Slot::Pool(_)) {
                     // Created, or another node was first: the watch tells what the pool is now.
                     state.not_before = now + POOL_TOLD_WITHIN;
                 }
                 self.learn(flight.slot, &flight.txn, &outcome);
-                if outcome.succeeded {
-                    self.replies.extend(flight.requests.into_iter().map(|(pending, reply)| (pending.id, Ok(reply))));
+                if flight.is_read_back {
+                    if let Some(doubt) = self.doubts.remove(&flight.slot) {
+                        if was_carried_out(&doubt.txn, &flight.txn, &outcome) {
+                            self.answer(doubt.requests);
+                        } else {
+                            self.requeue(doubt.requests, true);
+                        }
+                    }
+                } else if outcome.succeeded {
+                    self.answer(flight.requests);
                 } else {
                     self.requeue(flight.requests, false);
                 }
@@ -205,12 +212,19 @@ impl Ipam {
     /// Acts on timers that are due.
     pub fn handle_timeout(&mut self, now: Duration, wall: UnixNanos) {
         self.turn(now, wall);
-        let (late, waiting) = std::mem::take(&mut self.queue).into_iter().partition(|p| p.deadline <= now);
+        let (late, waiting): (VecDeque<Pending>, _) =
+            std::mem::take(&mut self.queue).into_iter().partition(|p| p.deadline <= now);
         self.queue = waiting;
-        let late: VecDeque<Pending> = late;
         for pending in late {
             let away = || AssignError::StoreAway("no answer within 10 s".to_owned());
             self.replies.push_back((pending.id, Err(pending.waits_for.unwrap_or_else(away))));
+        }
+        for doubt in self.doubts.values_mut() {
+            let (late, waiting): (Vec<_>, _) =
+                std::mem::take(&mut doubt.requests).into_iter().partition(|(p, _)| p.deadline <= now);
+            doubt.requests = waiting;
+            let away = || AssignError::StoreAway("whether it was done is not known yet".to_owned());
+            self.replies.extend(late.into_iter().map(|(pending, _)| (pending.id, Err(away()))));
         }
     }
 
@@ -234,7 +248,8 @@ impl Ipam {
     pub fn poll_timeout(&self) -> Option<(Duration, IpamTimer)> {
         let retries = self.slots.values().filter(|s| !s.busy && s.not_before > self.now);
         let retries = retries.map(|s| (s.not_before, IpamTimer::Retry));
-        let deadlines = self.queue.iter().map(|p| (p.deadline, IpamTimer::RequestPatience));
+        let in_doubt = self.doubts.values().flat_map(|d| d.requests.iter().map(|(pending, _)| pending));
+        let deadlines = self.queue.iter().chain(in_doubt).map(|p| (p.deadline, IpamTimer::RequestPatience));
         retries.chain(deadlines).min()
     }
 
@@ -255,6 +270,10 @@ impl Ipam {
         self.turn(now, wall);
         let deadline = now + REQUEST_PATIENCE;
         self.queue.push_back(Pending { id, ask, deadline, attempted: Vec::new(), waits_for: None });
+    }
+
+    fn answer(&mut self, requests: Vec<(Pending, Vec<IpAddr>)>) {
+        self.replies.extend(requests.into_iter().map(|(pending, reply)| (pending.id, Ok(reply))));
     }
 
     /// Puts requests back to where they came from.
@@ -328,6 +347,34 @@ fn guarded_block(condition: &Compare) -> Option<(Prefix, Revision)> {
         },
         Compare::Absent(_) => None,
     }
+}
+
+/// Whether what was read back is what the transaction wrote: every value, all at one revision that none of its conditions
+/// named. Where another has written since, it cannot be told, and the requests are looked at anew.
+fn was_carried_out(doubt: &Txn, read: &Txn, outcome: &TxnOutcome) -> bool {
+    let found = |key: &str| {
+        read.then.iter().zip(&outcome.results).find_map(|(op, result)| match result {
+            OpResult::Got(Some(kv)) if op.key() == key => Some(kv),
+            _ => None,
+        })
+    };
+    let is_before = |revision| doubt.when.iter().any(|c| matches!(c, Compare::ModRevision(_, r) if *r == revision));
+    let mut written = None;
+    for op in &doubt.then {
+        match op {
+            Op::Put { key, value } => {
+                let Some(kv) = found(key).filter(|kv| kv.value == *value && !is_before(kv.mod_revision)) else {
+                    return false;
+                };
+                if *written.get_or_insert(kv.mod_revision) != kv.mod_revision {
+                    return false;
+                }
+            }
+            Op::Delete(key) if found(key).is_some() => return false,
+            Op::Delete(_) | Op::Get(_) => {}
+        }
+    }
+    written.is_some()
 }
 
 fn matters_for_ownership(key: &str) -> bool {

@@ -43,10 +43,13 @@ impl Ipam {
 
     /// Reads what a transaction with an unknown outcome was to write, before anything is decided about it.
     fn read_back(&mut self) {
-        let in_doubt = self.slots.iter().filter(|(_, s)| !s.doubt.is_empty() && s.is_ready(self.now));
-        let in_doubt: Vec<(Slot, Vec<String>)> = in_doubt.map(|(slot, s)| (*slot, s.doubt.clone())).collect();
-        for (slot, keys) in in_doubt {
-            let txn = keys.iter().fold(Txn::new(), |txn, key| txn.get(key));
+        let slots: Vec<Slot> = self.doubts.keys().copied().collect();
+        for slot in slots {
+            let (Some(doubt), Some(state)) = (self.doubts.get(&slot), self.slots.get(&slot)) else { continue };
+            if !state.is_ready(self.now) {
+                continue;
+            }
+            let txn = doubt.txn.then.iter().fold(Txn::new(), |txn, op| txn.get(op.key()));
             self.send(Flight { slot, txn, is_read_back: true, requests: Vec::new() });
         }
     }
@@ -174,7 +177,8 @@ impl Ipam {
         }
         for (cidr, txn) in repairs {
             let key = Key::Block(cidr).to_string();
-            let is_under_way = self.flights.values().any(|f| f.txn.when.iter().any(|c| c.key() == key));
+            let is_under_way =
+                self.flights.values().chain(self.doubts.values()).any(|f| f.txn.when.iter().any(|c| c.key() == key));
             if !is_under_way && self.is_ready(Slot::Repair(cidr)) {
                 self.submit(Slot::Repair(cidr), txn);
             }
@@ -277,8 +281,7 @@ impl Ipam {
     }
 
     fn is_ready(&mut self, slot: Slot) -> bool {
-        let state = self.slots.entry(slot).or_default();
-        state.is_ready(self.now) && state.doubt.is_empty()
+        self.slots.entry(slot).or_default().is_ready(self.now) && !self.doubts.contains_key(&slot)
     }
 
     /// Sends a transaction unless it just failed.

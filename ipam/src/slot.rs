@@ -49,8 +49,6 @@ pub(crate) struct SlotState {
     pub(crate) failures: u32,
     /// The error of the last one.
     pub(crate) error: Option<String>,
-    /// Keys to read back, because a transaction's outcome is unknown.
-    pub(crate) doubt: Vec<String>,
     /// How many transactions in a row found their conditions not met.
     pub(crate) conflicts: u32,
     /// The last transaction whose conditions did not hold. The same again would fail again.
