@@ -14,7 +14,7 @@ pub enum Problem {
     NoPool,
     /// Every block of every usable pool of a family is taken.
     #[error(
-        "every {family} pool is exhausted ({}): free a block (`petiole ipam forget NODE` for a node that is gone) or add a pool",
+        "every {family} pool is exhausted ({}): add a pool, or free a block (`calicoctl delete node NAME` gives back those of a node that is gone)",
         Exhausted::list(pools)
     )]
     PoolExhausted {
