@@ -415,7 +415,7 @@ impl World {
             let lags = |(prefix, from): &(String, Revision)| self.store.changes_since(prefix, *from) != Ok(Vec::new());
             if !self.asked.is_empty() || self.streams.values().any(lags) {
                 self.deed(&Deed::Serve(n));
-            } else if let Some((_, WatchTimer::Relist)) = self.watch.poll_timeout() {
+            } else if let (true, Some((_, WatchTimer::Relist))) = (self.in_sync, self.watch.poll_timeout()) {
                 match relists.checked_sub(1) {
                     None => return,
                     Some(left) => relists = left,
