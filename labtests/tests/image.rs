@@ -126,6 +126,9 @@ fn the_image_starts_a_leaf_and_a_worker_of_the_topology() -> Result<()> {
     })
     .with_context(|| said(&engine, "leaf1"))?;
 
+    let version = engine.output(&["exec", "leaf1", "vtysh", "-c", "show version"])?;
+    assert_eq!(String::from_utf8_lossy(&version.stderr), "", "vtysh has what it needs, and complains of nothing");
+
     start(&engine, &topology, "worker1")?;
     eventually(PATIENCE, "worker1's agent answers", || {
         let status = json(&engine, "worker1", &["petiole", "status", "-o", "json"])?;

@@ -154,6 +154,10 @@ fn accounts(root: &Path) -> Result<()> {
         let lines: Vec<&str> = contents::ACCOUNTS.iter().filter_map(|name| line_of(&text, name)).collect();
         write(&root.join(file), &format!("{}\n", lines.join("\n")))?;
     }
+    // Without one, PAM finds no valid account, and vtysh says so at every start.
+    let shadow = root.join("etc/shadow");
+    write(&shadow, &contents::ACCOUNTS.iter().map(|name| format!("{name}:*:1::::::\n")).collect::<String>())?;
+    fs::set_permissions(&shadow, fs::Permissions::from_mode(0o640)).context("cannot set the mode of etc/shadow")?;
     Ok(())
 }
 
