@@ -370,12 +370,11 @@ impl World {
                     (Ask::Release(ReleaseTarget::Handle(handle)), Ok(addresses)) => {
                         let held = holds.remove(handle.as_str()).unwrap_or_default();
                         if !unsure.remove(handle.as_str()) {
+                            // It may give back more: what a transaction that came late had given to a later request of the
+                            // same handle, which is not answered yet and then gets an address anew.
+                            let back: BTreeSet<IpAddr> = addresses.iter().copied().collect();
                             let held: BTreeSet<IpAddr> = held.into_values().flatten().collect();
-                            assert_eq!(
-                                addresses.iter().copied().collect::<BTreeSet<_>>(),
-                                held,
-                                "{handle} gave back what it held"
-                            );
+                            assert!(back.is_superset(&held), "{handle} held {held:?} and gave back {back:?}");
                         }
                     }
                     (Ask::Release(ReleaseTarget::Address(_)), Ok(_)) => {}
