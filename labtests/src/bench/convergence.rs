@@ -253,8 +253,9 @@ of two instants: the transaction was answered, or a watcher of the bench saw it;
 before the bench had heard of the commit. An UPDATE's instant is when the leaf's read returned with it. Half of the \
 claims are IPv4, half IPv6, one at a time. A link is set down at the node's end until the agent has noticed, then up; \
 the time runs from before `ip` is started until the leaf has the node's OPEN and KEEPALIVE; a lost ARP request or SYN \
-costs the kernel's own second. Starts follow a SIGKILL; the time runs from before the process is made. A claim needs \
-the kernel's RTNL lock, which all namespaces share: whoever makes or removes links elsewhere on the machine delays it.";
+would cost the kernel's own second. Starts follow a SIGKILL; the time runs from before the process is made. A claim \
+needs the kernel's RTNL lock, which all namespaces share: whoever makes or removes links elsewhere on the machine can \
+delay it, and so can whoever wants the processors.";
 
 #[cfg(test)]
 mod tests {
