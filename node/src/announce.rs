@@ -19,6 +19,7 @@ impl Node {
     pub(crate) fn announce(&mut self) {
         let facts = Facts {
             blocks: self.owned.iter().copied().collect(),
+            unexported: self.ipam.blocks().values().filter(|b| !b.is_exported).map(|b| b.cidr).collect(),
             addresses: &self.settings.node.addresses,
             configured: self
                 .settings

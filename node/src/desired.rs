@@ -3,7 +3,7 @@
 //! Candidates are the node's own things only: its blocks, its addresses, what `[[announce]]` configures, and what stands on
 //! `lo`. Routes learned from a leaf are not an input, so no filter can make the node a transit.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
 
@@ -83,6 +83,8 @@ pub enum FilterVerdict {
 pub struct Facts<'a> {
     /// Blocks of this node, confirmed by the store or remembered from the same boot.
     pub blocks: Vec<Prefix>,
+    /// Those of them whose pool says `disableBGPExport`.
+    pub unexported: BTreeSet<Prefix>,
     /// `[node] addresses`.
     pub addresses: &'a [Prefix],
     /// `[[announce]]`.
@@ -123,6 +125,8 @@ pub enum Reason {
     Healthy(String),
     /// On `lo`, and a filter accepts it.
     FilterAccepts(String),
+    /// Its pool is not to be announced.
+    ExportDisabled,
     /// Its gate is closed.
     Unhealthy(String),
     /// A filter rejects it.
@@ -139,7 +143,8 @@ impl Reason {
     const fn announces(&self) -> bool {
         match self {
             Self::OwnBlock | Self::OwnAddress | Self::Ungated | Self::Healthy(_) | Self::FilterAccepts(_) => true,
-            Self::Unhealthy(_)
+            Self::ExportDisabled
+            | Self::Unhealthy(_)
             | Self::FilterRejects(_)
             | Self::NoFilterAccepts
             | Self::NotInKernel(_)
@@ -156,6 +161,7 @@ impl Reason {
             Self::Ungated => "ungated",
             Self::Healthy(_) => "healthy",
             Self::FilterAccepts(_) => "filter_accepts",
+            Self::ExportDisabled => "export_disabled",
             Self::Unhealthy(_) => "unhealthy",
             Self::FilterRejects(_) => "filter_rejects",
             Self::NoFilterAccepts => "no_filter_accepts",
@@ -173,6 +179,7 @@ impl fmt::Display for Reason {
             Self::Ungated => f.write_str("configured in [[announce]] without a health check"),
             Self::Healthy(words) => write!(f, "configured in [[announce]], {words}"),
             Self::FilterAccepts(which) => write!(f, "on lo, and accepted by {which}"),
+            Self::ExportDisabled => f.write_str("its pool says disableBGPExport"),
             Self::Unhealthy(words) => f.write_str(words),
             Self::FilterRejects(which) => write!(f, "rejected by {which}"),
             Self::NoFilterAccepts => f.write_str(
@@ -203,7 +210,7 @@ pub fn decide(
 enum Claim {
     /// May be announced.
     Holds(Ownership, Reason),
-    /// May not: its gate is closed.
+    /// May not: its gate is closed, or its pool is not announced.
     Closed(Reason),
     /// Only if a filter accepts it.
     AsksFilter,
@@ -230,7 +237,12 @@ fn candidates(facts: &Facts<'_>) -> BTreeMap<Prefix, (Kind, Claim)> {
         found.entry(*prefix).or_insert((Kind::Address, claim));
     }
     for cidr in &facts.blocks {
-        found.entry(*cidr).or_insert((Kind::Block, Claim::Holds(Ownership::Block { cidr: *cidr }, Reason::OwnBlock)));
+        let claim = if facts.unexported.contains(cidr) {
+            Claim::Closed(Reason::ExportDisabled)
+        } else {
+            Claim::Holds(Ownership::Block { cidr: *cidr }, Reason::OwnBlock)
+        };
+        found.entry(*cidr).or_insert((Kind::Block, claim));
     }
     for (addr, len) in &facts.loopback {
         // Both the address and the prefix that it was added with: `ip addr add 10.123.0.0/17 dev lo` means the range.

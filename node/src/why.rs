@@ -168,6 +168,7 @@ fn candidate_steps(decision: &Decision) -> Vec<WhyStep> {
     let words = decision.reason.to_string();
     let question = match &decision.reason {
         Reason::OwnBlock | Reason::OwnAddress | Reason::Ungated => None,
+        Reason::ExportDisabled => Some("pool"),
         Reason::Healthy(_) | Reason::Unhealthy(_) => Some("health"),
         Reason::FilterAccepts(_) | Reason::FilterRejects(_) | Reason::NoFilterAccepts => Some("filter"),
         Reason::NotInKernel(_) => None,

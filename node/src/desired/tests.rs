@@ -13,6 +13,7 @@ fn announce(kind: AnnounceKind, prefix: &str) -> Announce {
 fn facts<'a>(configured: Vec<Configured<'a>>, addresses: &'a [Prefix]) -> Facts<'a> {
     Facts {
         blocks: vec![p("10.123.140.64/26")],
+        unexported: BTreeSet::new(),
         addresses,
         configured,
         loopback: vec![
@@ -43,6 +44,14 @@ fn a_worker_announces_its_block_and_its_address_and_nothing_else_of_lo() {
     assert_eq!(announced, ["10.122.0.14/32", "10.123.140.64/26"]);
     assert_eq!(code(&decisions, "10.123.0.0/17"), "no_filter_accepts");
     assert_eq!(code(&decisions, "127.0.0.0/8"), "not_announceable");
+}
+
+#[test]
+fn a_pool_that_is_not_exported_keeps_its_blocks_at_home_whatever_filters_say() {
+    let mut facts = facts(vec![], &[]);
+    facts.unexported = BTreeSet::from([p("10.123.140.64/26")]);
+    let accept_all = |_: &Prefix, _: Option<&str>| FilterVerdict::Accept("all".to_owned());
+    assert_eq!(code(&decide(&facts, accept_all, held), "10.123.140.64/26"), "export_disabled");
 }
 
 #[test]
@@ -111,6 +120,7 @@ proptest! {
         let closed = matches!(gate, GateState::Closed(_));
         let facts = Facts {
             blocks: blocks.into_iter().map(prefix).collect(),
+            unexported: BTreeSet::new(),
             addresses: &[],
             configured: vec![Configured { announce: &service, gate }],
             loopback: loopback.into_iter().map(|(a, l)| (IpAddr::V4(std::net::Ipv4Addr::from_bits(a)), l)).collect(),
