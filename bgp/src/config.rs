@@ -8,6 +8,8 @@ use std::time::Duration;
 use petiole_prefix::Family;
 use serde::{Deserialize, Serialize};
 
+use crate::limit::MaxPrefix;
+
 /// The name of a configured neighbour, stable over its sessions.
 ///
 /// Opaque: today it is the neighbour's configured address; a neighbour found on an interface will get another constructor.
@@ -87,6 +89,9 @@ impl fmt::Display for RemoteAsn {
     }
 }
 
+/// The least default send hold time (RFC 9687 section 3.1).
+const SEND_HOLD: Duration = Duration::from_secs(480);
+
 /// One neighbour.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct PeerConfig {
@@ -107,6 +112,13 @@ pub struct PeerConfig {
     pub families: BTreeSet<Family>,
     /// Never dial, only accept.
     pub passive: bool,
+    /// How many prefixes it may send; `None`: any number.
+    pub max_prefix: Option<MaxPrefix>,
+    /// How long it may take nothing of what it is sent; `None`: 8 minutes or twice the hold time, whichever is more (RFC 9687
+    /// section 3.1). Zero: for ever.
+    pub send_hold_time: Option<Duration>,
+    /// How long our OPEN waits for theirs (DelayOpenTime, RFC 4271 section 8.1.1); zero: it is sent at once.
+    pub delay_open: Duration,
 }
 
 impl PeerConfig {
@@ -122,7 +134,25 @@ impl PeerConfig {
             connect_retry: Duration::from_secs(5),
             families: Family::BOTH.into_iter().collect(),
             passive: false,
+            max_prefix: None,
+            send_hold_time: None,
+            delay_open: Duration::ZERO,
         }
+    }
+
+    /// How long the neighbour may take nothing, on a session with this hold time; `None`: for ever.
+    pub(crate) fn send_hold(&self, hold_time: Duration) -> Option<Duration> {
+        let time = self.send_hold_time.unwrap_or(SEND_HOLD.max(hold_time * 2));
+        // Without a hold time a peer may as well be silent for ever.
+        (!time.is_zero() && !(hold_time.is_zero() && self.send_hold_time.is_none())).then_some(time)
+    }
+
+    /// Whether a session under `old` settings goes on under these, for what differs is not part of its terms.
+    pub(crate) fn keeps_session_of(&self, old: &Self) -> bool {
+        let Self { connect_retry, max_prefix, send_hold_time, delay_open, .. } = old;
+        let (connect_retry, max_prefix) = (*connect_retry, *max_prefix);
+        let (send_hold_time, delay_open) = (*send_hold_time, *delay_open);
+        Self { connect_retry, max_prefix, send_hold_time, delay_open, ..self.clone() } == *old
     }
 
     /// Whether these settings can make a session of `local`.

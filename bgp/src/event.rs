@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::{ConfigError, ConnId, PeerId};
 use crate::guard::GuardError;
+use crate::limit::PrefixUsage;
 use crate::wire::{Notification, Treatment, UpdateFault};
 
 /// Something that happened to a TCP connection.
@@ -116,6 +117,10 @@ pub enum Action {
 pub enum DownReason {
     /// The operator disabled the neighbour.
     Disabled,
+    /// The operator wanted the session to start anew.
+    Cleared,
+    /// The operator stopped the whole speaker.
+    Stopped,
     /// The neighbour was taken out of the configuration.
     Deconfigured,
     /// Its configuration changed in a way that needs a new session.
@@ -130,6 +135,10 @@ pub enum DownReason {
     NotificationReceived(Notification),
     /// Nothing was heard for the hold time, and nothing was waiting to be read on our side: the peer was silent.
     HoldTimerExpired,
+    /// The peer has taken nothing of what we sent for the send hold time (RFC 9687).
+    SendHoldTimerExpired,
+    /// The peer has sent more prefixes than it may.
+    TooManyPrefixes(TooManyPrefixes),
     /// They closed the connection without a NOTIFICATION.
     Closed,
     /// The connection broke.
@@ -146,6 +155,8 @@ impl fmt::Display for DownReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Disabled => f.write_str("disabled by the operator"),
+            Self::Cleared => f.write_str("cleared by the operator"),
+            Self::Stopped => f.write_str("the agent was stopped by the operator"),
             Self::Deconfigured => f.write_str("taken out of the configuration"),
             Self::ConfigChanged => f.write_str("its configuration changed"),
             Self::Misconfigured(e) => write!(f, "can't be spoken to: {e}"),
@@ -153,11 +164,37 @@ impl fmt::Display for DownReason {
             Self::NotificationSent(n) => write!(f, "we ended it: {n}"),
             Self::NotificationReceived(n) => write!(f, "the peer ended it: {n}"),
             Self::HoldTimerExpired => f.write_str("hold timer expired: the peer was silent"),
+            Self::SendHoldTimerExpired => {
+                f.write_str("send hold timer expired: the peer takes nothing of what it is sent")
+            }
+            Self::TooManyPrefixes(many) => many.fmt(f),
             Self::Closed => f.write_str("the peer closed the connection without saying why"),
             Self::Broken(e) => write!(f, "the connection broke: {e}"),
             Self::ConnectFailed(e) => write!(f, "can't connect: {e}"),
             Self::ConnectTimedOut => f.write_str("can't connect: no answer"),
             Self::Collision => f.write_str("the other of two simultaneous connections was kept"),
+        }
+    }
+}
+
+/// A peer over its limit.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+pub struct TooManyPrefixes {
+    /// Of which family.
+    pub family: Family,
+    /// What it may send.
+    pub limit: u32,
+    /// For how long the neighbour is left alone; `None`: until an operator clears it.
+    pub restart_after: Option<Duration>,
+}
+
+impl fmt::Display for TooManyPrefixes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { family, limit, restart_after } = self;
+        write!(f, "it sent more than {limit} {family} prefixes (max_prefix), and ")?;
+        match restart_after {
+            Some(time) => write!(f, "is tried again after {} s, or with `petiole bgp clear`", time.as_secs_f64()),
+            None => f.write_str("is left alone until `petiole bgp clear`"),
         }
     }
 }
@@ -233,6 +270,13 @@ pub enum SpeakerEvent {
         treatment: Treatment,
         /// What was wrong.
         fault: UpdateFault,
+    },
+    /// A peer came near its prefix limit, went over it, or came back from there.
+    PrefixLimit {
+        /// Whose.
+        peer: PeerId,
+        /// How many it has now, of how many.
+        usage: PrefixUsage,
     },
     /// The peer has sent all it had at first (RFC 4724 section 2).
     EndOfRibReceived {
@@ -328,4 +372,10 @@ pub enum TimerReason {
     Stable,
     /// A neighbour that failed too often is let in again.
     Damped,
+    /// A neighbour that was stopped for a while is started again.
+    IdleHold,
+    /// An OPEN was held back for long enough.
+    DelayOpen,
+    /// A peer has taken nothing for too long.
+    SendHold,
 }

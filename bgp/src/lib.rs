@@ -10,6 +10,7 @@
 //! | `session` | the state machine of one connection, collision, negotiation, timers |
 //! | [`rib`] | the routes learned, interned attributes, the decision process and its reasons; Adj-RIB-Out |
 //! | [`guard`] | the one way to announce: proof of ownership, checked again on the bytes |
+//! | [`limit`] | how many prefixes a neighbour may send |
 //! | [`view`] | what an operator sees |
 //!
 //! A node is not a transit: nothing learned is ever announced. Adj-RIB-Out is computed from [`guard::Originated`] values only;
@@ -19,6 +20,7 @@
 pub mod config;
 pub mod event;
 pub mod guard;
+pub mod limit;
 pub mod rib;
 mod session;
 pub mod speaker;
@@ -26,8 +28,9 @@ pub mod view;
 pub mod wire;
 
 pub use config::{ConfigError, ConnId, LocalConfig, PeerConfig, PeerId, RemoteAsn};
-pub use event::{Action, DownReason, Event, SpeakerEvent, TimerReason};
+pub use event::{Action, DownReason, Event, SpeakerEvent, TimerReason, TooManyPrefixes};
 pub use guard::{GuardError, Originated, Ownership};
+pub use limit::{LimitLevel, MaxPrefix, OverLimit, PrefixUsage};
 pub use rib::{LocRoute, NextHop, PathInfo, Reason, RouteChanges};
-pub use speaker::Speaker;
+pub use speaker::{NoRefresh, Speaker};
 pub use view::{AdvertisedView, PathView, PeerView, SessionState};

@@ -197,7 +197,12 @@ impl Rib {
 
     /// How many paths a session has given.
     pub(crate) fn path_count(&self, source: SourceId) -> u64 {
-        self.sources.get(source).map_or(0, |s| s.paths)
+        self.sources.get(source).map_or(0, |s| s.paths.iter().sum())
+    }
+
+    /// The same of one family.
+    pub(crate) fn family_count(&self, source: SourceId, family: Family) -> u64 {
+        self.sources.get(source).map_or(0, |s| s.paths[family as usize])
     }
 
     /// Sizes, for the operator: prefixes of each family, attribute sets.

@@ -2,9 +2,12 @@
 
 mod import;
 mod inbound;
+mod operator;
 mod outbound;
 mod sessions;
 mod views;
+
+pub use operator::NoRefresh;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -34,7 +37,7 @@ const REPORTS: usize = 8192;
 ///
 /// | class | methods |
 /// |---|---|
-/// | what should be | [`set_peers`](Self::set_peers), [`set_originated`](Self::set_originated), [`set_next_hops`](Self::set_next_hops), [`set_peer_enabled`](Self::set_peer_enabled), [`hold_end_of_rib`](Self::hold_end_of_rib) |
+/// | what should be | [`set_peers`](Self::set_peers), [`set_originated`](Self::set_originated), [`set_next_hops`](Self::set_next_hops), [`set_peer_enabled`](Self::set_peer_enabled), [`clear_peer`](Self::clear_peer), [`stop_all`](Self::stop_all), [`hold_end_of_rib`](Self::hold_end_of_rib) |
 /// | what happened | [`handle_event`](Self::handle_event), [`handle_uplink`](Self::handle_uplink), [`handle_timeout`](Self::handle_timeout) |
 /// | what to do | [`poll_action`](Self::poll_action), [`poll_event`](Self::poll_event), [`poll_route_changes`](Self::poll_route_changes), [`poll_timeout`](Self::poll_timeout) |
 /// | how it is | [`peers`](Self::peers), [`routes_received`](Self::routes_received), [`routes_advertised`](Self::routes_advertised), [`lookup`](Self::lookup), [`best_match`](Self::best_match) |
@@ -114,10 +117,21 @@ impl Speaker {
                 continue;
             };
             let Some(peer) = self.peers.get_mut(&id) else { continue };
-            // The wait between attempts is of no interest to a session.
-            let same = PeerConfig { connect_retry: peer.config.connect_retry, ..config.clone() } == peer.config;
-            if same {
-                peer.config = config;
+            if config.keeps_session_of(&peer.config) {
+                if config.max_prefix != peer.config.max_prefix {
+                    peer.limit_levels = Default::default();
+                    let was_held = peer.held.is_some();
+                    peer.release();
+                    peer.config = config;
+                    let conn = peer.established().map(|c| c.id);
+                    if let Some(conn) = conn {
+                        self.check_limits(id, conn, now);
+                    } else if was_held {
+                        self.dial(id, now);
+                    }
+                } else {
+                    peer.config = config;
+                }
                 continue;
             }
             self.stop(id, StopReason::ConfigChanged, now);
@@ -125,6 +139,7 @@ impl Speaker {
                 peer.misconfigured = config.check(&self.local).err();
                 peer.config = config;
                 peer.forgive();
+                peer.release();
             }
             self.dial(id, now);
         }
@@ -135,20 +150,6 @@ impl Speaker {
             rng.set_stream(stream_of(id));
             self.peers.insert(id, Peer::new(config, misconfigured, rng, now));
             self.dial(id, now);
-        }
-        self.finish(now);
-    }
-
-    /// Lets an operator stop one neighbour (Cease 6/2) and start it again. Neighbours are enabled at first.
-    pub fn set_peer_enabled(&mut self, peer: PeerId, enabled: bool, now: Duration) {
-        self.advance(now);
-        let Some(p) = self.peers.get_mut(&peer).filter(|p| p.enabled != enabled) else { return };
-        p.enabled = enabled;
-        p.forgive();
-        if enabled {
-            self.dial(peer, now);
-        } else {
-            self.stop(peer, StopReason::Disabled, now);
         }
         self.finish(now);
     }
@@ -222,8 +223,8 @@ impl Speaker {
             Event::Closed { conn, error } => self.closed(conn, Input::TcpClosed(error), now),
             Event::Written { conn, bytes } => {
                 let id = self.conns.get(&conn);
-                if let Some(c) = id.and_then(|id| self.peers.get_mut(id)).and_then(|p| p.conn(conn)) {
-                    c.outstanding = c.outstanding.saturating_sub(bytes);
+                if let Some(peer) = id.and_then(|id| self.peers.get_mut(id)) {
+                    peer.taken(conn, bytes, now);
                 }
             }
         }

@@ -9,6 +9,7 @@ use serde::{Serialize, Serializer};
 
 use crate::config::{PeerId, RemoteAsn};
 use crate::guard::Ownership;
+use crate::limit::PrefixUsage;
 use crate::rib::Reason;
 use crate::wire::{Attributes, Capability, Notification};
 
@@ -82,6 +83,8 @@ pub struct PeerView {
     pub last_notification_received: Option<Notification>,
     /// Counters over all sessions since the neighbour was configured.
     pub counters: PeerCounters,
+    /// How much of its prefix limits it uses; empty without a session or a limit.
+    pub prefix_usage: Vec<PrefixUsage>,
     /// What is not announced to it, and why.
     pub not_announced: Vec<NotAnnounced>,
 }

@@ -18,7 +18,7 @@ pub use capability::{Capability, GracefulFamily, GracefulRestart};
 pub use error::{Fault, Treatment, UpdateFault};
 pub use header::{Frame, frame, keepalive};
 pub use iana::{AS_TRANS, Afi, MessageType, Safi, attribute_name, code};
-pub use notification::{CeaseSubcode, ErrorCode, Notification};
+pub use notification::{CeaseSubcode, ErrorCode, Notification, ShutdownText, ShutdownTextTooLong};
 pub use open::Open;
 pub use refresh::RouteRefresh;
 pub use update::{Announcement, NlriField, Reset, Sections, Update, UpdateContext};

@@ -46,6 +46,15 @@ pub enum Event {
         /// In words.
         reason: String,
     },
+    /// A leaf came near its prefix limit, went over it, or came back from there.
+    PrefixLimit {
+        /// The leaf.
+        peer: String,
+        /// Whether it is far below now.
+        fine: bool,
+        /// How many of how many, in words.
+        usage: String,
+    },
     /// A prefix is announced from now on.
     Announced {
         /// Which.
@@ -101,7 +110,7 @@ impl Event {
             | Self::Problem(_)
             | Self::BlockLost(_)
             | Self::SaveFailed(_) => Level::Warn,
-            Self::Gate { healthy: false, .. } => Level::Warn,
+            Self::Gate { healthy: false, .. } | Self::PrefixLimit { fine: false, .. } => Level::Warn,
             Self::PeerNote { .. } => Level::Debug,
             Self::Starting { .. }
             | Self::StoreInSync
@@ -109,6 +118,7 @@ impl Event {
             | Self::Announced { .. }
             | Self::Withdrawn { .. }
             | Self::Gate { .. }
+            | Self::PrefixLimit { .. }
             | Self::BlockOwned(_)
             | Self::ProblemOver(_) => Level::Info,
         }
@@ -123,6 +133,7 @@ impl fmt::Display for Event {
             Self::StoreLost(why) => write!(f, "the store is away, everything stays as it is: {why}"),
             Self::PeerUp { peer, asn } => write!(f, "session with {peer} (AS {asn}) is up"),
             Self::PeerDown { peer, reason } => write!(f, "session with {peer} is down: {reason}"),
+            Self::PrefixLimit { peer, usage, .. } => write!(f, "{peer} has sent {usage}"),
             Self::Announced { prefix, reason } => write!(f, "announcing {prefix}: {reason}"),
             Self::Withdrawn { prefix, reason } => write!(f, "withdrew {prefix}: {reason}"),
             Self::Gate { prefix, healthy: true, detail } => write!(f, "health of {prefix}: good ({detail})"),

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use petiole_bgp::{LocalConfig, PeerConfig, PeerId, RemoteAsn, SessionState, Speaker, SpeakerEvent};
+use petiole_bgp::{LimitLevel, LocalConfig, PeerConfig, PeerId, RemoteAsn, SessionState, Speaker, SpeakerEvent};
 use petiole_prefix::{Family, Prefix};
 
 use crate::effect::Effect;
@@ -87,6 +87,13 @@ impl Node {
             SpeakerEvent::PeerDown { peer, reason, .. } => {
                 self.leaves_in_sync = false;
                 self.log(Event::PeerDown { peer: peer.to_string(), reason: reason.to_string() });
+            }
+            SpeakerEvent::PrefixLimit { peer, usage } => {
+                self.log(Event::PrefixLimit {
+                    peer: peer.to_string(),
+                    fine: usage.level == LimitLevel::Fine,
+                    usage: usage.to_string(),
+                });
             }
             SpeakerEvent::EndOfRibReceived { peer, family, .. } => {
                 self.leaves_in_sync = self.all_leaves_in_sync();

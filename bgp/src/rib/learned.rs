@@ -73,7 +73,7 @@ impl<K: Bits> Learned<K> {
             path.reason = reason;
         } else {
             shared.attrs.hold(attrs);
-            shared.sources.added(source);
+            shared.sources.added(source, K::FAMILY);
             self.table.add_path(slot, Path { attrs, source, reason });
         }
         self.decide(shared, slot, touched);
@@ -85,7 +85,7 @@ impl<K: Bits> Learned<K> {
         let Some(slot) = self.table.find(key, len) else { return };
         let Some(path) = self.table.remove_path(slot, |p| p.source == source) else { return };
         shared.attrs.release(path.attrs);
-        shared.sources.removed(source);
+        shared.sources.removed(source, K::FAMILY);
         self.decide(shared, slot, path.reason.is_used());
     }
 
@@ -162,7 +162,7 @@ impl<K: Bits> Learned<K> {
         while let Some(path) = self.table.remove_path(slot, |p| !shared.sources.is_alive(p.source)) {
             used |= path.reason.is_used();
             shared.attrs.release(path.attrs);
-            shared.sources.removed(path.source);
+            shared.sources.removed(path.source, K::FAMILY);
         }
         used
     }

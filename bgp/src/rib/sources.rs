@@ -2,6 +2,8 @@
 
 use std::net::Ipv4Addr;
 
+use petiole_prefix::Family;
+
 use crate::config::PeerId;
 
 use super::table::SourceId;
@@ -13,8 +15,8 @@ pub(crate) struct Source {
     pub(crate) router_id: Ipv4Addr,
     /// Cleared when the session ends; its paths are then taken out piece by piece.
     pub(crate) alive: bool,
-    /// Paths held from it, of both families.
-    pub(crate) paths: u64,
+    /// Paths held from it, per family in the order of [`Family::BOTH`].
+    pub(crate) paths: [u64; 2],
 }
 
 /// All sources.
@@ -24,7 +26,7 @@ pub(crate) struct Sources(Vec<Option<Source>>);
 impl Sources {
     /// A new source; `None` when 65,536 sessions still have paths.
     pub(crate) fn open(&mut self, peer: PeerId, router_id: Ipv4Addr) -> Option<SourceId> {
-        let source = Some(Source { peer, router_id, alive: true, paths: 0 });
+        let source = Some(Source { peer, router_id, alive: true, paths: [0; 2] });
         let at = match self.0.iter().position(Option::is_none) {
             Some(at) => {
                 self.0[at] = source;
@@ -62,16 +64,17 @@ impl Sources {
     }
 
     #[inline]
-    pub(crate) fn added(&mut self, id: SourceId) {
+    pub(crate) fn added(&mut self, id: SourceId, family: Family) {
         if let Some(Some(source)) = self.0.get_mut(usize::from(id.0)) {
-            source.paths += 1;
+            source.paths[family as usize] += 1;
         }
     }
 
     #[inline]
-    pub(crate) fn removed(&mut self, id: SourceId) {
+    pub(crate) fn removed(&mut self, id: SourceId, family: Family) {
         if let Some(Some(source)) = self.0.get_mut(usize::from(id.0)) {
-            source.paths = source.paths.saturating_sub(1);
+            let paths = &mut source.paths[family as usize];
+            *paths = paths.saturating_sub(1);
         }
         self.forget_if_done(id);
     }
@@ -79,7 +82,7 @@ impl Sources {
     #[inline]
     fn forget_if_done(&mut self, id: SourceId) {
         if let Some(slot) = self.0.get_mut(usize::from(id.0))
-            && slot.is_some_and(|s| !s.alive && s.paths == 0)
+            && slot.is_some_and(|s| !s.alive && s.paths == [0; 2])
         {
             *slot = None;
         }

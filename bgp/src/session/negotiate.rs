@@ -19,6 +19,8 @@ pub(crate) struct Negotiated {
     /// How UPDATEs are read and written.
     pub(crate) update: UpdateContext,
     pub(crate) route_refresh: bool,
+    /// Both sides said that NOTIFICATIONs restart gracefully (the N bit, RFC 8538 section 2).
+    pub(crate) notification_restart: bool,
     pub(crate) capabilities_received: Vec<Capability>,
 }
 
@@ -61,11 +63,15 @@ pub(crate) fn negotiate(theirs: Open, local: &LocalConfig, peer: &PeerConfig) ->
         return Err(Notification::new(ErrorCode::Open, 7).with_data(&missed));
     }
     let four_octet_as = theirs.capabilities.iter().any(|c| matches!(c, Capability::FourOctetAs(_)));
+    let notification_restart = [&theirs.capabilities, &our_open(local, peer).capabilities].into_iter().all(|said| {
+        said.iter().any(|c| matches!(c, Capability::GracefulRestart(GracefulRestart { notification: true, .. })))
+    });
     Ok(Negotiated {
         asn: theirs.asn,
         router_id: theirs.router_id,
         hold_time: peer.hold_time.min(theirs.hold_time),
         route_refresh: has(&Capability::RouteRefresh),
+        notification_restart,
         update: UpdateContext { four_octet_as, families },
         capabilities_received: theirs.capabilities,
     })

@@ -12,7 +12,8 @@ use super::fsm::State;
 use super::negotiate::Negotiated;
 use super::timers::{Timer, Timers};
 use crate::config::{ConfigError, ConnId, PeerConfig};
-use crate::event::DownReason;
+use crate::event::{DownReason, TooManyPrefixes};
+use crate::limit::LimitLevel;
 use crate::rib::{AdjOut, AttrId, Reason, Rib, SourceId};
 use crate::view::{PeerCounters, SessionState};
 use crate::wire::Notification;
@@ -102,8 +103,13 @@ impl Conn {
     pub(crate) fn negotiated(&self) -> Option<&Negotiated> {
         match &self.state {
             Some(State::OpenConfirm(n) | State::Established(n)) => Some(n),
-            Some(State::Connect | State::Parked | State::OpenSent) | None => None,
+            Some(State::Connect | State::Parked | State::Delaying | State::OpenSent) | None => None,
         }
+    }
+
+    /// Connected, and their OPEN is awaited.
+    pub(crate) const fn awaits_open(&self) -> bool {
+        matches!(self.state, Some(State::Delaying | State::OpenSent))
     }
 
     /// Whether our OPEN has been without an answer for so long that the connection is likely dead at the other end.
@@ -127,7 +133,7 @@ impl Conn {
 
     pub(crate) fn view_state(&self) -> SessionState {
         match &self.state {
-            Some(State::Connect) | None => SessionState::Connect,
+            Some(State::Connect | State::Delaying) | None => SessionState::Connect,
             Some(State::Parked | State::OpenSent) => SessionState::OpenSent,
             Some(State::OpenConfirm(_)) => SessionState::OpenConfirm,
             Some(State::Established(_)) => SessionState::Established,
@@ -157,6 +163,10 @@ pub(crate) struct Peer {
     pub(crate) last_down: Option<DownReason>,
     pub(crate) last_sent: Option<Notification>,
     pub(crate) last_received: Option<Notification>,
+    /// Left alone, because it sent too many prefixes.
+    pub(crate) held: Option<TooManyPrefixes>,
+    /// Where the prefixes of its session stand, per family in the order of [`Family::BOTH`].
+    pub(crate) limit_levels: [LimitLevel; 2],
 }
 
 impl Peer {
@@ -178,12 +188,14 @@ impl Peer {
             last_down: None,
             last_sent: None,
             last_received: None,
+            held: None,
+            limit_levels: Default::default(),
         }
     }
 
     /// Whether there may be a session at all.
     pub(crate) fn allowed(&self) -> bool {
-        self.enabled && self.link_up && self.misconfigured.is_none()
+        self.enabled && self.link_up && self.misconfigured.is_none() && self.held.is_none()
     }
 
     /// Whether connections are turned away.
@@ -225,6 +237,27 @@ impl Peer {
         self.conns.iter_mut().find(|c| c.id == id)
     }
 
+    /// The kernel took bytes of what a connection was given: the send hold timer starts anew for the rest (RFC 9687 section
+    /// 3.1).
+    pub(crate) fn taken(&mut self, conn: ConnId, bytes: usize, now: Duration) {
+        let Self { config, conns, .. } = self;
+        let Some(c) = conns.iter_mut().find(|c| c.id == conn) else { return };
+        c.outstanding = c.outstanding.saturating_sub(bytes);
+        c.timers.stop(Timer::SendHold);
+        Self::await_taking(config, c, now);
+    }
+
+    /// Starts the send hold timer of an Established session that has something outstanding, unless it runs.
+    pub(crate) fn await_taking(config: &PeerConfig, c: &mut Conn, now: Duration) {
+        let Some(State::Established(negotiated)) = &c.state else { return };
+        if c.outstanding > 0
+            && c.timers.get(Timer::SendHold).is_none()
+            && let Some(time) = config.send_hold(negotiated.hold_time)
+        {
+            c.timers.set(Timer::SendHold, now + time);
+        }
+    }
+
     pub(crate) fn established(&self) -> Option<&Conn> {
         self.conns.iter().find(|c| c.is_established())
     }
@@ -239,6 +272,12 @@ impl Peer {
     pub(crate) fn forgive(&mut self) {
         (self.failures, self.faults) = (0, 0);
         self.timers.stop(Timer::Damped);
+    }
+
+    /// Leaves it alone no longer.
+    pub(crate) fn release(&mut self) {
+        self.held = None;
+        self.timers.stop(Timer::IdleHold);
     }
 
     /// Notes when the visible state changed.

@@ -13,26 +13,44 @@ pub(crate) enum Timer {
     Stable,
     /// Of a neighbour: its connections are turned away until then.
     Damped,
+    /// Of a neighbour that was stopped for a while: start it again (RFC 4271 section 8.1.1, IdleHoldTimer).
+    IdleHold,
     /// Of a connection: it has been tried for long enough.
     ConnectTimeout,
+    /// Of a connection: the OPEN has been held back for long enough.
+    DelayOpen,
     /// Of a connection: the peer has been silent for too long.
     Hold,
     /// Of a connection: a KEEPALIVE is due.
     Keepalive,
+    /// Of a connection: the peer has taken nothing for too long (RFC 9687).
+    SendHold,
 }
 
 impl Timer {
-    pub(crate) const ALL: [Self; 6] =
-        [Self::ConnectRetry, Self::Stable, Self::Damped, Self::ConnectTimeout, Self::Hold, Self::Keepalive];
+    pub(crate) const ALL: [Self; 9] = [
+        Self::ConnectRetry,
+        Self::Stable,
+        Self::Damped,
+        Self::IdleHold,
+        Self::ConnectTimeout,
+        Self::DelayOpen,
+        Self::Hold,
+        Self::Keepalive,
+        Self::SendHold,
+    ];
 
     pub(crate) const fn reason(self) -> TimerReason {
         match self {
             Self::ConnectRetry => TimerReason::ConnectRetry,
             Self::Stable => TimerReason::Stable,
             Self::Damped => TimerReason::Damped,
+            Self::IdleHold => TimerReason::IdleHold,
             Self::ConnectTimeout => TimerReason::ConnectTimeout,
+            Self::DelayOpen => TimerReason::DelayOpen,
             Self::Hold => TimerReason::Hold,
             Self::Keepalive => TimerReason::Keepalive,
+            Self::SendHold => TimerReason::SendHold,
         }
     }
 }

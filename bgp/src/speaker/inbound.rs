@@ -101,8 +101,7 @@ impl Speaker {
         match frame.kind {
             MessageType::Open => {
                 // A second OPEN is out of place whatever it says.
-                let waiting =
-                    self.peers.get_mut(&id).and_then(|p| p.conn(conn)).map(|c| c.state == Some(State::OpenSent));
+                let waiting = self.peers.get_mut(&id).and_then(|p| p.conn(conn)).map(|c| c.awaits_open());
                 match waiting {
                     Some(true) => self.open(id, conn, frame.body, now),
                     _ => self.unexpected_open(id, conn, now),
@@ -121,12 +120,14 @@ impl Speaker {
                 }
             }
             MessageType::Update => {
-                if self.step(id, conn, Input::Update, now)
-                    && let Err(reset) = self.update(id, conn, frame.body, budget, now)
-                {
-                    let Reset { fault, notification } = reset;
-                    self.report(SpeakerEvent::UpdateError { peer: id, treatment: Treatment::Reset, fault });
-                    self.malformed(id, conn, notification, now);
+                if self.step(id, conn, Input::Update, now) {
+                    match self.update(id, conn, frame.body, budget, now) {
+                        Ok(()) => self.check_limits(id, conn, now),
+                        Err(Reset { fault, notification }) => {
+                            self.report(SpeakerEvent::UpdateError { peer: id, treatment: Treatment::Reset, fault });
+                            self.malformed(id, conn, notification, now);
+                        }
+                    }
                 }
             }
         }

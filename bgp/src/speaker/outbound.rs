@@ -9,6 +9,7 @@ use crate::config::{ConnId, PeerId};
 use crate::event::{Action, SpeakerEvent};
 use crate::guard;
 use crate::rib::Flush;
+use crate::session::Peer;
 
 /// No more UPDATEs are written to a connection while this much of what it was given waits in front of the kernel.
 const OUTPUT_LIMIT: usize = 64 * 1024;
@@ -26,8 +27,10 @@ impl Speaker {
         if let Some(peer) = self.peers.get_mut(&id) {
             peer.counters.messages_out += 1;
             peer.counters.bytes_out += bytes.len() as u64;
-            if let Some(c) = peer.conn(conn) {
+            let Peer { config, conns, .. } = peer;
+            if let Some(c) = conns.iter_mut().find(|c| c.id == conn) {
                 c.outstanding += bytes.len();
+                Peer::await_taking(config, c, self.now);
             }
         }
         self.actions.push_back(Action::Send { conn, bytes: Bytes::from(bytes) });

@@ -47,6 +47,8 @@ impl Speaker {
             Input::CollisionLost
         } else if peer.conns.iter().any(|c| c.id != conn && c.is_open_confirm()) {
             Input::ConnectedBehindOther
+        } else if !peer.config.delay_open.is_zero() {
+            Input::ConnectedToDelay
         } else {
             Input::Connected
         };
@@ -55,6 +57,15 @@ impl Speaker {
             c.timers.stop(Timer::ConnectTimeout);
         }
         self.step(id, conn, input, now);
+    }
+
+    /// What follows when an OPEN was held back for long enough: it is sent, or waits for the other connection.
+    fn delay_over(&self, id: PeerId, conn: ConnId) -> Input {
+        let other = |c: &Conn| c.id != conn && c.is_open_confirm();
+        match self.peers.get(&id).is_some_and(|p| p.conns.iter().any(other)) {
+            true => Input::ConnectedBehindOther,
+            false => Input::DelayOver,
+        }
     }
 
     pub(super) fn accepted(&mut self, conn: ConnId, local: SocketAddr, remote: SocketAddr, now: Duration) {
@@ -99,11 +110,12 @@ impl Speaker {
         let conns: Vec<ConnId> =
             self.peers.get(&id).map(|p| p.conns.iter().map(|c| c.id).collect()).unwrap_or_default();
         for conn in conns {
-            self.step(id, conn, Input::Stop(why), now);
+            self.step(id, conn, Input::Stop(why.clone()), now);
         }
         if let Some(peer) = self.peers.get_mut(&id) {
             peer.timers.stop(Timer::ConnectRetry);
             peer.timers.stop(Timer::Damped);
+            peer.timers.stop(Timer::IdleHold);
             peer.note_state(now);
         }
     }
@@ -141,6 +153,9 @@ impl Speaker {
         let Some(peer) = self.peers.get_mut(&id) else { return };
         match output {
             Output::SendOpen => {
+                if let Some(c) = peer.conn(conn) {
+                    c.timers.stop(Timer::DelayOpen);
+                }
                 let mut bytes = Vec::new();
                 negotiate::our_open(&self.local, &peer.config).encode(&mut bytes);
                 self.transmit(id, conn, bytes);
@@ -163,6 +178,12 @@ impl Speaker {
                 peer.last_sent = Some(notification.clone());
                 self.transmit(id, conn, bytes);
                 self.report(SpeakerEvent::NotificationSent { peer: id, notification });
+            }
+            Output::StartDelay => {
+                let wait = peer.config.delay_open;
+                if let Some(c) = peer.conn(conn) {
+                    c.timers.set(Timer::DelayOpen, now + wait);
+                }
             }
             Output::StartOpenHold => {
                 if let Some(c) = peer.conn(conn) {
@@ -220,6 +241,7 @@ impl Speaker {
             }));
         }
         peer.established_count += 1;
+        peer.limit_levels = Default::default();
         peer.timers.stop(Timer::ConnectRetry);
         peer.timers.set(Timer::Stable, now + STABLE_AFTER);
         self.report(event);
@@ -242,6 +264,9 @@ impl Speaker {
         match &reason {
             // Not the neighbour's fault.
             DownReason::Disabled
+            | DownReason::Cleared
+            | DownReason::Stopped
+            | DownReason::TooManyPrefixes(_)
             | DownReason::Deconfigured
             | DownReason::ConfigChanged
             | DownReason::LinkDown
@@ -253,6 +278,7 @@ impl Speaker {
             DownReason::NotificationSent(_)
             | DownReason::NotificationReceived(_)
             | DownReason::HoldTimerExpired
+            | DownReason::SendHoldTimerExpired
             | DownReason::Closed
             | DownReason::Broken(_) => {
                 if gone.heard {
@@ -330,7 +356,8 @@ impl Speaker {
                         peer.note_state(now);
                     }
                 }
-                Timer::ConnectTimeout | Timer::Hold | Timer::Keepalive => {}
+                Timer::IdleHold => self.idle_hold_over(id, now),
+                Timer::ConnectTimeout | Timer::DelayOpen | Timer::Hold | Timer::Keepalive | Timer::SendHold => {}
             }
         }
         let conns: Vec<ConnId> =
@@ -341,13 +368,15 @@ impl Speaker {
                 let input = match timer {
                     Timer::ConnectTimeout => Input::ConnectTimeout,
                     Timer::Keepalive => Input::KeepaliveDue,
+                    Timer::DelayOpen => self.delay_over(id, conn),
+                    Timer::SendHold => Input::SendHoldExpired,
                     // It has spoken; it is we who have not listened yet.
                     Timer::Hold if c.backlog => {
                         self.perform(id, conn, Output::RestartHold, now);
                         continue;
                     }
                     Timer::Hold => Input::HoldExpired,
-                    Timer::ConnectRetry | Timer::Stable | Timer::Damped => continue,
+                    Timer::ConnectRetry | Timer::Stable | Timer::Damped | Timer::IdleHold => continue,
                 };
                 self.step(id, conn, input, now);
             }

@@ -52,6 +52,10 @@ impl Speaker {
             last_notification_sent: peer.last_sent.clone(),
             last_notification_received: peer.last_received.clone(),
             counters: peer.counters,
+            prefix_usage: peer.limit_usage(|family| {
+                let session = peer.established().and_then(|c| c.session.as_ref());
+                session.map_or(0, |s| self.rib.family_count(s.source, family))
+            }),
             not_announced,
         }
     }
@@ -154,6 +158,9 @@ fn state_reason(peer: &Peer, state: SessionState) -> Option<String> {
     }
     if let Some(error) = &peer.misconfigured {
         return Some(error.to_string());
+    }
+    if let Some(many) = peer.held.filter(|_| peer.enabled) {
+        return Some(many.to_string());
     }
     Some(match (peer.enabled, peer.link_up, state) {
         (false, _, _) => "disabled by the operator".to_owned(),

@@ -1,10 +1,13 @@
-//! NOTIFICATION messages (RFC 4271 sections 4.5 and 6, RFC 4486).
+//! NOTIFICATION messages (RFC 4271 sections 4.5 and 6, RFC 4486), the text in them (RFC 9003), and Hard Resets (RFC 8538).
 
 use std::fmt;
 
+use petiole_prefix::Family;
 use serde::{Deserialize, Serialize};
 
-/// Error codes (RFC 4271 section 4.5, RFC 7313).
+use super::iana::{Afi, Safi};
+
+/// Error codes (RFC 4271 section 4.5, RFC 7313, RFC 9687).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub enum ErrorCode {
@@ -22,6 +25,8 @@ pub enum ErrorCode {
     Cease = 6,
     /// ROUTE-REFRESH Message Error (RFC 7313).
     RouteRefresh = 7,
+    /// Send Hold Timer Expired (RFC 9687).
+    SendHoldTimer = 8,
 }
 
 /// Subcodes of Cease (RFC 4486 section 3, RFC 8538).
@@ -57,6 +62,56 @@ pub struct Notification {
     pub subcode: u8,
     /// What belongs to it: the offending value, or text in a Cease (RFC 9003).
     pub data: Vec<u8>,
+}
+
+/// A text for the people on the other side of a session that is shut down or reset (RFC 9003): at most 255 octets of UTF-8.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ShutdownText(String);
+
+impl ShutdownText {
+    /// The most octets of a text (RFC 9003 section 2).
+    pub const MAX: usize = 255;
+
+    /// A text.
+    ///
+    /// # Errors
+    /// When it is longer than the message can say.
+    pub fn new(text: impl Into<String>) -> Result<Self, ShutdownTextTooLong> {
+        let text = text.into();
+        if text.len() > Self::MAX {
+            return Err(ShutdownTextTooLong { octets: text.len() });
+        }
+        Ok(Self(text))
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for ShutdownText {
+    type Error = ShutdownTextTooLong;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        Self::new(text)
+    }
+}
+
+impl From<ShutdownText> for String {
+    fn from(text: ShutdownText) -> Self {
+        text.0
+    }
+}
+
+/// A text that no NOTIFICATION can carry.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("the message has {octets} octets, and a NOTIFICATION carries 255 at most (RFC 9003): say it shorter")]
+pub struct ShutdownTextTooLong {
+    /// Its length.
+    pub octets: usize,
 }
 
 impl Notification {
@@ -100,19 +155,71 @@ impl Notification {
         });
     }
 
-    /// The text of a shutdown or reset (RFC 9003 section 2), with control characters made harmless. `None` if there is none.
+    /// A Cease because of too many prefixes, with the family and the limit (RFC 4486 section 4).
+    #[must_use]
+    pub fn max_prefixes(family: Family, limit: u32) -> Self {
+        let [a, b] = u16::from(Afi::of(family)).to_be_bytes();
+        let [c, d, e, f] = limit.to_be_bytes();
+        Self::cease(CeaseSubcode::MaximumPrefixes).with_data(&[a, b, Safi::Unicast.into(), c, d, e, f])
+    }
+
+    /// The same with a text for the people on the other side (RFC 9003 section 2). Only an Administrative Shutdown or Reset may
+    /// carry one.
+    #[must_use]
+    pub fn with_text(mut self, text: Option<&ShutdownText>) -> Self {
+        if let (true, Some(text)) = (self.carries_text(), text) {
+            // A text is never longer than its length octet can say.
+            self.data = vec![u8::try_from(text.as_str().len()).unwrap_or(u8::MAX)];
+            self.data.extend_from_slice(text.as_str().as_bytes());
+        }
+        self
+    }
+
+    /// The same inside a Hard Reset: the other side is to forget our routes at once, although NOTIFICATIONs restart gracefully
+    /// on this session (RFC 8538 section 3.1).
+    #[must_use]
+    pub fn into_hard_reset(self) -> Self {
+        let mut data = vec![self.code, self.subcode];
+        data.extend_from_slice(&self.data);
+        Self { data, ..Self::cease(CeaseSubcode::HardReset) }
+    }
+
+    /// What a Hard Reset carries. `None` if this is none, or an empty one.
+    #[must_use]
+    pub fn inside_hard_reset(&self) -> Option<Self> {
+        let hard = self.code == ErrorCode::Cease as u8 && self.subcode == CeaseSubcode::HardReset as u8;
+        let [code, subcode, data @ ..] = self.data.as_slice() else { return None };
+        hard.then(|| Self { code: *code, subcode: *subcode, data: data.to_vec() })
+    }
+
+    const fn carries_text(&self) -> bool {
+        let shutdown = CeaseSubcode::AdministrativeShutdown as u8;
+        let reset = CeaseSubcode::AdministrativeReset as u8;
+        self.code == ErrorCode::Cease as u8 && (self.subcode == shutdown || self.subcode == reset)
+    }
+
+    /// The text of a shutdown or reset (RFC 9003 section 2), also of one inside a Hard Reset, with control characters made
+    /// harmless. `None` if there is none. One that is cut short or no UTF-8 is shown in hexadecimal, as section 4 proposes.
     #[must_use]
     pub fn shutdown_communication(&self) -> Option<String> {
-        let with_text = [CeaseSubcode::AdministrativeShutdown as u8, CeaseSubcode::AdministrativeReset as u8];
-        if self.code != ErrorCode::Cease as u8 || !with_text.contains(&self.subcode) {
-            return None;
+        if let Some(inside) = self.inside_hard_reset() {
+            return inside.own_text();
         }
-        let (len, rest) = self.data.split_first()?;
-        let text = rest.get(..usize::from(*len))?;
-        if text.is_empty() {
-            return None;
+        self.own_text()
+    }
+
+    fn own_text(&self) -> Option<String> {
+        let (len, rest) = self.data.split_first().filter(|_| self.carries_text())?;
+        let text = rest.get(..usize::from(*len)).map(std::str::from_utf8);
+        match text {
+            Some(Ok("")) => None,
+            Some(Ok(text)) => Some(text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()),
+            // More than the longest text there is would only be noise.
+            Some(Err(_)) | None => {
+                let octets: Vec<String> = rest.iter().take(usize::from(u8::MAX)).map(|b| format!("{b:02x}")).collect();
+                Some(format!("(malformed text) {}", octets.join(" ")))
+            }
         }
-        Some(String::from_utf8_lossy(text).chars().map(|c| if c.is_control() { ' ' } else { c }).collect())
     }
 
     fn words(&self) -> (&'static str, &'static str) {
@@ -157,6 +264,7 @@ impl Notification {
             (6, 10) => ("cease", "BFD down"),
             (6, _) => ("cease", ""),
             (7, _) => ("ROUTE-REFRESH error", ""),
+            (8, _) => ("send hold timer expired", ""),
             _ => ("unknown error", ""),
         }
     }
@@ -170,9 +278,21 @@ impl fmt::Display for Notification {
             write!(f, ": {subcode}")?;
         }
         write!(f, " ({}/{})", self.code, self.subcode)?;
+        if let Some(inside) = self.inside_hard_reset() {
+            // One level: a Hard Reset inside a Hard Reset says nothing more.
+            let (code, subcode) = inside.words();
+            write!(f, " carrying {code}")?;
+            if !subcode.is_empty() {
+                write!(f, ": {subcode}")?;
+            }
+            write!(f, " ({}/{})", inside.code, inside.subcode)?;
+        }
         match self.shutdown_communication() {
             Some(text) => write!(f, ", saying {text:?}"),
             None => Ok(()),
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

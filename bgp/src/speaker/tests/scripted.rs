@@ -2,7 +2,10 @@
 
 mod any_sequence;
 mod collision;
+mod delay_open;
+mod limits;
 mod load;
+mod operator;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -103,6 +106,16 @@ impl Script {
                 };
             }
         }
+    }
+
+    /// Lets time pass, with whatever is due in it.
+    fn wait(&mut self, time: Duration) {
+        let until = self.now + time;
+        while let Some((at, _)) = self.speaker.poll_timeout().filter(|(at, _)| *at <= until) {
+            self.now = self.now.max(at);
+            self.with(|s, now| s.handle_timeout(now));
+        }
+        self.now = until;
     }
 
     fn event(&mut self, event: Event) {
@@ -428,11 +441,11 @@ fn changing_the_configuration_touches_only_what_changed() {
 fn disabling_says_so_and_enabling_starts_again() {
     let (mut script, conn) = Script::established(|_| {}, &usual_open());
     let peer = script.peer;
-    script.with(|s, now| s.set_peer_enabled(peer, false, now));
+    script.with(|s, now| s.set_peer_enabled(peer, false, None, now));
     assert_eq!(script.notified(conn), Some((6, 2)));
     assert_eq!(script.view().state_reason.as_deref(), Some("disabled by the operator"));
     let conn = script.accept_from(ip(REMOTE));
     assert!(script.closed(conn) && script.sent(conn).is_empty());
-    script.with(|s, now| s.set_peer_enabled(peer, true, now));
+    script.with(|s, now| s.set_peer_enabled(peer, true, None, now));
     assert_eq!(script.state(), SessionState::Active);
 }

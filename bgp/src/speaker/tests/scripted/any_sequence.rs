@@ -185,7 +185,7 @@ proptest! {
                 }
                 Step::Enabled(enabled) => {
                     let peer = script.peer;
-                    script.with(|s, now| s.set_peer_enabled(peer, enabled, now));
+                    script.with(|s, now| s.set_peer_enabled(peer, enabled, None, now));
                 }
                 Step::Hold(held) => script.with(|s, now| s.hold_end_of_rib(held, now)),
                 Step::NextHop(given) => {
