@@ -1,8 +1,10 @@
 //! Whom to talk to, and as whom.
 
+mod peer_id;
+
 use std::collections::BTreeSet;
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV6};
 use std::time::Duration;
 
 use petiole_prefix::Family;
@@ -10,26 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::limit::MaxPrefix;
 
-/// The name of a configured neighbour, stable over its sessions.
-///
-/// Opaque: today it is the neighbour's configured address; a neighbour found on an interface will get another constructor.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct PeerId(IpAddr);
-
-impl PeerId {
-    /// The neighbour configured by this address.
-    #[must_use]
-    pub const fn of_address(addr: IpAddr) -> Self {
-        Self(addr)
-    }
-}
-
-impl fmt::Display for PeerId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.0, f)
-    }
-}
+pub use peer_id::{NotAPeer, PeerId};
 
 /// One TCP connection, for ever: an id is never used twice, so a late event of a dead connection can't hit a living one.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -97,6 +80,9 @@ const SEND_HOLD: Duration = Duration::from_secs(480);
 pub struct PeerConfig {
     /// Address to dial, and the source address its connections must come from.
     pub remote: IpAddr,
+    /// Index of the interface that `remote` is on; 0 unless `remote` is link-local, which says nothing without its link. A
+    /// connection that comes in over another link is a stranger's, whatever its address (RFC 4007 section 6).
+    pub scope_id: u32,
     /// TCP port to dial; 179 (RFC 4271 section 2) unless a test says otherwise.
     pub port: u16,
     /// AS the neighbour must be in.
@@ -127,6 +113,7 @@ impl PeerConfig {
     pub fn new(remote: IpAddr, remote_asn: RemoteAsn) -> Self {
         Self {
             remote,
+            scope_id: 0,
             port: 179,
             remote_asn,
             local_address: None,
@@ -153,6 +140,25 @@ impl PeerConfig {
         let (connect_retry, max_prefix) = (*connect_retry, *max_prefix);
         let (send_hold_time, delay_open) = (*send_hold_time, *delay_open);
         Self { connect_retry, max_prefix, send_hold_time, delay_open, ..self.clone() } == *old
+    }
+
+    /// Where to dial.
+    #[must_use]
+    pub const fn destination(&self) -> SocketAddr {
+        match self.remote {
+            IpAddr::V4(_) => SocketAddr::new(self.remote, self.port),
+            IpAddr::V6(addr) => SocketAddr::V6(SocketAddrV6::new(addr, self.port, 0, self.scope_id)),
+        }
+    }
+
+    /// Whether a connection from there is this neighbour's: by its address, and by its link where the address needs one.
+    #[must_use]
+    pub fn is_from(&self, remote: SocketAddr) -> bool {
+        let scope_id = match remote {
+            SocketAddr::V6(a) if a.ip().is_unicast_link_local() => a.scope_id(),
+            SocketAddr::V4(_) | SocketAddr::V6(_) => 0,
+        };
+        self.remote.to_canonical() == remote.ip().to_canonical() && self.scope_id == scope_id
     }
 
     /// Whether these settings can make a session of `local`.

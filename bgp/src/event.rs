@@ -78,7 +78,7 @@ pub enum Action {
         peer: PeerId,
         /// Source address to bind, if any.
         local: Option<IpAddr>,
-        /// Where to.
+        /// Where to; a link-local address has its link as the scope id, which `local` then shares.
         remote: SocketAddr,
     },
     /// Write these bytes; report [`Event::Written`] as the kernel takes them.

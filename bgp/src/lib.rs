@@ -27,7 +27,7 @@ pub mod speaker;
 pub mod view;
 pub mod wire;
 
-pub use config::{ConfigError, ConnId, LocalConfig, PeerConfig, PeerId, RemoteAsn};
+pub use config::{ConfigError, ConnId, LocalConfig, NotAPeer, PeerConfig, PeerId, RemoteAsn};
 pub use event::{Action, DownReason, Event, SpeakerEvent, TimerReason, TooManyPrefixes};
 pub use guard::{GuardError, Originated, Ownership};
 pub use limit::{LimitLevel, MaxPrefix, OverLimit, PrefixUsage};

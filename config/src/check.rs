@@ -86,10 +86,10 @@ fn check_peers(report: &mut Report<'_>, draft: &Draft) {
         {
             report.error(peer.asn_at, Problem::InternalPeer(asn));
         }
-        let same = |other: &&crate::schema::PeerDraft| other.peer.value.address == settings.address;
+        let same = |other: &&crate::schema::PeerDraft| other.peer.value.neighbour == settings.neighbour;
         if let Some(first) = bgp.peers.iter().take(n).find(same) {
             let first = report.line(first.peer.at);
-            report.error(*at, Problem::Twice { what: format!("peer {}", settings.address), first });
+            report.error(*at, Problem::Twice { what: format!("peer {}", settings.neighbour), first });
         }
     }
 }
@@ -219,7 +219,9 @@ fn claims(draft: &Draft) -> Vec<(usize, Claim, Prefix)> {
         }
     }
     for peer in draft.bgp.iter().flat_map(|bgp| &bgp.peers) {
-        claims.push((peer.peer.at, Claim::Peer, Prefix::host(peer.peer.value.address)));
+        if let Some(addr) = peer.peer.value.neighbour.address() {
+            claims.push((peer.peer.at, Claim::Peer, Prefix::host(addr)));
+        }
     }
     claims
 }

@@ -41,7 +41,6 @@ const LATER: &[Later] = &[
     later("[[bgp.peer]]", "communities", "BGP communities"),
     later("[[bgp.peer]]", "graceful_restart", "graceful restart"),
     later("[[bgp.peer]]", "import", "import policy"),
-    later("[[bgp.peer]]", "interface", "unnumbered sessions"),
     later("[[bgp.peer]]", "local_address", "choice of the local address of a session"),
     later("[[bgp.peer]]", "local_asn", "AS number for one peer only"),
     later("[[bgp.peer]]", "max_prefix", "limit on the prefixes of a peer"),

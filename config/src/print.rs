@@ -4,7 +4,9 @@ use std::fmt::Write;
 use std::path::Path;
 
 use crate::duration;
-use crate::settings::{Announce, BgpSettings, EtcdSettings, HealthCheck, HealthSettings, Settings, StoreSettings};
+use crate::settings::{
+    Announce, BgpSettings, EtcdSettings, HealthCheck, HealthSettings, Neighbour, Settings, StoreSettings,
+};
 
 impl Settings {
     /// The settings as TOML, every value written out; [`load`](crate::load) gives the same settings back.
@@ -49,7 +51,11 @@ fn write_bgp(out: &mut String, bgp: &BgpSettings) -> std::fmt::Result {
     writeln!(out, "accept_default = {}", bgp.accept_default)?;
     for peer in &bgp.peers {
         let asn = peer.asn.map_or_else(|| "\"external\"".to_owned(), |asn| asn.to_string());
-        writeln!(out, "\n[[bgp.peer]]\naddress = \"{}\"\nport = {}\nasn = {asn}", peer.address, peer.port)?;
+        let who = match &peer.neighbour {
+            Neighbour::Address(addr) => format!("address = \"{addr}\""),
+            Neighbour::Interface(name) => format!("interface = {}", string(name)),
+        };
+        writeln!(out, "\n[[bgp.peer]]\n{who}\nport = {}\nasn = {asn}", peer.port)?;
         writeln!(out, "hold_time = \"{}\"\npassive = {}", duration::print(peer.hold_time), peer.passive)?;
     }
     Ok(())

@@ -260,6 +260,19 @@ pub enum Problem {
         /// What was written, quoted.
         text: String,
     },
+    /// Two ways to say which neighbour is meant.
+    #[error(
+        "[[bgp.peer]] has both `address` and `interface`: keep `address` for a leaf on a subnet of this node, or `interface` for one that is found on that link"
+    )]
+    AddressAndInterface,
+    /// A name that no interface can have.
+    #[error("`interface` in [[bgp.peer]] is {text}, {why}; write the uplink's name, such as \"eth1\"")]
+    BadInterface {
+        /// What was written, quoted.
+        text: String,
+        /// What is wrong.
+        why: &'static str,
+    },
     /// A peer of our own AS.
     #[error(
         "`asn` in [[bgp.peer]] is {0}, our own AS: a node speaks eBGP only, so leaf and node need different AS numbers"

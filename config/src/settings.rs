@@ -1,6 +1,7 @@
 //! The validated settings of one node.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -104,15 +105,46 @@ pub struct BgpSettings {
     pub listen: SocketAddr,
     /// Whether a default route learned from a leaf may enter the kernel; default false.
     pub accept_default: bool,
-    /// At least one, no address twice.
+    /// At least one, no neighbour twice.
     pub peers: Vec<PeerSettings>,
+}
+
+/// Which neighbour a `[[bgp.peer]]` means: `address` or `interface`.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Neighbour {
+    /// The leaf's address on the uplink.
+    Address(IpAddr),
+    /// The router that is heard on this interface (unnumbered peering); a name of 1 to 15 bytes that Linux allows and that
+    /// does not read as an address.
+    Interface(String),
+}
+
+impl Neighbour {
+    /// The address, where it is known by one.
+    #[must_use]
+    pub const fn address(&self) -> Option<IpAddr> {
+        match self {
+            Self::Address(addr) => Some(*addr),
+            Self::Interface(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for Neighbour {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(addr) => fmt::Display::fmt(addr, f),
+            Self::Interface(name) => f.pad(name),
+        }
+    }
 }
 
 /// `[[bgp.peer]]`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct PeerSettings {
-    /// The leaf's address on the uplink.
-    pub address: IpAddr,
+    /// The leaf.
+    pub neighbour: Neighbour,
     /// The leaf's TCP port; default 179.
     pub port: u16,
     /// The leaf's AS; `None` for `"external"`: any AS but ours.

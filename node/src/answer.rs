@@ -13,6 +13,7 @@ use crate::effect::Effect;
 use crate::fib::Verdict;
 use crate::input::QueryId;
 use crate::node::Node;
+use crate::sessions::peer_id;
 use crate::view::{
     AdvertisedView, Answer, BlockView, BlocksView, FibEntry, PathView, PeerView, PoolView, Query, RouteTable,
 };
@@ -108,11 +109,10 @@ impl Node {
         }
     }
 
-    fn routes(&self, table: RouteTable, peer: Option<IpAddr>) -> Result<Answer, String> {
-        let id = match peer {
-            None => None,
-            Some(addr) => Some(self.known_peer(addr)?),
-        };
+    fn routes(&self, table: RouteTable, id: Option<PeerId>) -> Result<Answer, String> {
+        if let Some(id) = id {
+            self.known_peer(id)?;
+        }
         Ok(match table {
             RouteTable::Best => Answer::Received(self.received(id, None).into_iter().filter(|p| p.used).collect()),
             RouteTable::Received => Answer::Received(self.received(id, None)),
@@ -120,18 +120,18 @@ impl Node {
         })
     }
 
-    fn known_peer(&self, addr: IpAddr) -> Result<PeerId, String> {
+    fn known_peer(&self, id: PeerId) -> Result<(), String> {
         let peers = self.settings.bgp.as_ref().map(|b| b.peers.as_slice()).unwrap_or_default();
-        if peers.iter().any(|p| p.address == addr) {
-            return Ok(PeerId::of_address(addr));
+        if peers.iter().any(|p| peer_id(p) == Some(id)) {
+            return Ok(());
         }
-        let known: Vec<String> = peers.iter().map(|p| p.address.to_string()).collect();
+        let known: Vec<String> = peers.iter().map(|p| p.neighbour.to_string()).collect();
         let known = if known.is_empty() {
             "none is configured".to_owned()
         } else {
             format!("configured: {}", known.join(", "))
         };
-        Err(format!("no peer {addr} ({known}); see `petiole bgp peers`"))
+        Err(format!("no peer {id} ({known}), and the tables are `received` and `advertised`; see `petiole bgp peers`"))
     }
 
     pub(crate) fn received(&self, peer: Option<PeerId>, prefix: Option<Prefix>) -> Vec<PathView> {

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use petiole_bgp::{LimitLevel, LocalConfig, PeerConfig, PeerId, RemoteAsn, SessionState, Speaker, SpeakerEvent};
+use petiole_config::{Neighbour, PeerSettings};
 use petiole_prefix::{Family, Prefix};
 
 use crate::effect::Effect;
@@ -12,6 +13,7 @@ use crate::event::Event;
 use crate::fib::Terrain;
 use crate::node::Node;
 use crate::seed;
+use crate::uplink::{NoUplink, Uplink};
 
 /// The longest wait between two attempts to reach a leaf. A link that comes up is tried at once.
 const CONNECT_RETRY: Duration = Duration::from_secs(5);
@@ -29,11 +31,11 @@ impl Node {
             self.speaker = Some(speaker);
         }
         self.uplinks =
-            bgp.peers.iter().map(|p| (PeerId::of_address(p.address), self.topology.uplink(p.address))).collect();
+            bgp.peers.iter().filter_map(|settings| Some((peer_id(settings)?, self.uplink(settings)))).collect();
         let Some(speaker) = &mut self.speaker else { return };
         let mut peers = BTreeMap::new();
         for settings in &bgp.peers {
-            let id = PeerId::of_address(settings.address);
+            let Some(id) = peer_id(settings) else { continue };
             let Some(Ok(uplink)) = self.uplinks.get(&id) else { continue };
             let asn = settings.asn.map_or(RemoteAsn::External, RemoteAsn::Is);
             let config = PeerConfig {
@@ -42,7 +44,8 @@ impl Node {
                 hold_time: settings.hold_time,
                 connect_retry: CONNECT_RETRY,
                 passive: settings.passive,
-                ..PeerConfig::new(settings.address, asn)
+                scope_id: uplink.scope_id,
+                ..PeerConfig::new(uplink.remote, asn)
             };
             peers.insert(id, config);
         }
@@ -51,6 +54,13 @@ impl Node {
             let Ok(uplink) = uplink else { continue };
             speaker.set_next_hops(*id, uplink.v4, uplink.v6, now);
             speaker.handle_uplink(*id, uplink.up, now);
+        }
+    }
+
+    fn uplink(&self, settings: &PeerSettings) -> Result<Uplink, NoUplink> {
+        match &settings.neighbour {
+            Neighbour::Address(addr) => self.topology.uplink(*addr),
+            Neighbour::Interface(name) => self.topology.uplink_on(name, Err("none heard yet".to_owned())),
         }
     }
 
@@ -176,9 +186,9 @@ impl Node {
             })
             .collect();
         let mut ends: BTreeSet<IpAddr> =
-            self.settings.bgp.iter().flat_map(|b| b.peers.iter().map(|p| p.address)).collect();
+            self.settings.bgp.iter().flat_map(|b| b.peers.iter().filter_map(|p| p.neighbour.address())).collect();
         for uplink in self.uplinks.values().filter_map(|u| u.as_ref().ok()) {
-            ends.insert(uplink.local);
+            ends.extend([uplink.local, uplink.remote]);
             ends.extend(uplink.v4.map(IpAddr::V4));
             ends.extend(uplink.v6.map(IpAddr::V6));
         }
@@ -204,6 +214,14 @@ impl Node {
     /// The uplink of a leaf, by interface name.
     pub(crate) fn uplink_name(&self, peer: PeerId) -> Option<String> {
         self.uplinks.get(&peer).and_then(|u| u.as_ref().ok()).map(|u| u.name.clone())
+    }
+}
+
+/// The speaker's name of a configured neighbour; the configuration lets none through that has none.
+pub(crate) fn peer_id(settings: &PeerSettings) -> Option<PeerId> {
+    match &settings.neighbour {
+        Neighbour::Address(addr) => Some(PeerId::of_address(*addr)),
+        Neighbour::Interface(name) => PeerId::of_interface(name),
     }
 }
 

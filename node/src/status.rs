@@ -7,6 +7,7 @@ use petiole_store::watch::WatchPhase;
 
 use crate::health::Verdict;
 use crate::node::Node;
+use crate::sessions::peer_id;
 use crate::view::{AnnouncementView, GateView, PeerLine, StatusView, StoreView};
 
 impl Node {
@@ -73,12 +74,12 @@ impl Node {
         let spoken: Vec<_> = self.speaker.iter().flat_map(petiole_bgp::Speaker::peers).collect();
         configured
             .iter()
-            .map(|settings| {
-                let id = petiole_bgp::PeerId::of_address(settings.address);
+            .filter_map(|settings| Some((settings, peer_id(settings)?)))
+            .map(|(settings, id)| {
                 let view = spoken.iter().find(|v| v.id == id);
                 let no_uplink = self.uplinks.get(&id).and_then(|u| u.as_ref().err()).map(ToString::to_string);
                 PeerLine {
-                    peer: settings.address,
+                    peer: id,
                     asn: settings.asn.or_else(|| view.and_then(|v| v.session.as_ref()).map(|s| s.asn)),
                     state: view.map_or_else(|| "Idle".to_owned(), |v| v.state.name().to_owned()),
                     uplink: self.uplink_name(id),

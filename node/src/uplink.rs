@@ -18,11 +18,15 @@ pub struct Uplink {
     pub name: String,
     /// Up, with carrier.
     pub up: bool,
-    /// Our address on the leaf's subnet.
+    /// The leaf's address.
+    pub remote: IpAddr,
+    /// The interface's index where `remote` is link-local, else 0.
+    pub scope_id: u32,
+    /// Our address on the leaf's subnet, or our link-local one.
     pub local: IpAddr,
     /// Our IPv4 address on the interface, for next hops.
     pub v4: Option<Ipv4Addr>,
-    /// Our global IPv6 address on the interface, for next hops.
+    /// Our global IPv6 address on the interface, for next hops; the link-local one where the leaf is known by no other.
     pub v6: Option<Ipv6Addr>,
 }
 
@@ -37,6 +41,23 @@ pub enum NoUplink {
         "peer {0} is on no subnet of this node: give an uplink an address beside it, or correct [[bgp.peer]] address"
     )]
     NotConnected(IpAddr),
+    /// There is no such interface.
+    #[error("there is no interface {0}: correct [[bgp.peer]] interface, or create it")]
+    NoInterface(String),
+    /// The interface has no link-local address that can be used.
+    #[error(
+        "interface {0} has no IPv6 link-local address, which its unnumbered session runs over: set sysctl \
+         net.ipv6.conf.{0}.disable_ipv6 = 0 and addr_gen_mode = 0, and look for a duplicate address (ip -6 address show dev {0})"
+    )]
+    NoLinkLocal(String),
+    /// No router is heard on the interface.
+    #[error("no neighbour on {name}: {why}")]
+    NoNeighbour {
+        /// The interface.
+        name: String,
+        /// What was heard, and what to do.
+        why: String,
+    },
 }
 
 /// The addresses and links of the node, as far as routing needs them.
@@ -83,10 +104,51 @@ impl Topology {
             link: ours.link,
             name: link.map_or_else(|| format!("#{}", ours.link), |l| l.name.clone()),
             up: link.is_some_and(|l| l.up && l.carrier),
+            remote: peer,
+            scope_id: 0,
             local: ours.addr,
             v4,
             v6,
         })
+    }
+
+    /// The way to the leaf that is heard on an interface, over link-local addresses (RFC 5549 section 6, RFC 4291 section 2.5.6).
+    ///
+    /// # Errors
+    /// When the interface or its link-local address is missing, or no leaf was heard.
+    pub fn uplink_on(&self, name: &str, neighbour: Result<Ipv6Addr, String>) -> Result<Uplink, NoUplink> {
+        let link = self.link_named(name).ok_or_else(|| NoUplink::NoInterface(name.to_owned()))?;
+        let up = link.up && link.carrier;
+        let local = self.link_local(link.index).ok_or_else(|| match up {
+            true => NoUplink::NoLinkLocal(name.to_owned()),
+            // The kernel takes the address away with the link.
+            false => NoUplink::NoNeighbour { name: name.to_owned(), why: "the link is down".to_owned() },
+        })?;
+        let remote = neighbour.map_err(|why| NoUplink::NoNeighbour { name: name.to_owned(), why })?;
+        let global = |a: &&Address| a.link == link.index && a.scope == Scope::Global && !a.deprecated;
+        Ok(Uplink {
+            link: link.index,
+            name: name.to_owned(),
+            up,
+            remote: IpAddr::V6(remote),
+            scope_id: link.index,
+            local: IpAddr::V6(local),
+            v4: self.addresses.iter().filter(global).find_map(|a| v4(a.addr)),
+            v6: Some(local),
+        })
+    }
+
+    /// The interface of that name.
+    #[must_use]
+    pub fn link_named(&self, name: &str) -> Option<&Link> {
+        self.links.values().find(|l| l.name == name)
+    }
+
+    /// The link-local address of an interface, where it has one that can be used.
+    #[must_use]
+    pub fn link_local(&self, link: LinkIndex) -> Option<Ipv6Addr> {
+        let on_link = self.addresses.iter().filter(|a| a.link == link && !a.deprecated);
+        on_link.filter_map(|a| v6(a.addr)).find(Ipv6Addr::is_unicast_link_local)
     }
 
     /// Whether the address is on any interface.

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use petiole_bgp::PeerId;
 use petiole_prefix::{Family, Prefix};
 use petiole_store::UnixNanos;
 use serde::{Deserialize, Serialize};
@@ -19,7 +20,7 @@ pub enum Query {
         /// Which table.
         table: RouteTable,
         /// Only of this leaf.
-        peer: Option<IpAddr>,
+        peer: Option<PeerId>,
     },
     /// `petiole ipam blocks`.
     Blocks,
@@ -233,7 +234,7 @@ pub struct StoreView {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct PeerLine {
     /// The leaf.
-    pub peer: IpAddr,
+    pub peer: PeerId,
     /// Its AS, as configured or learned.
     pub asn: Option<u32>,
     /// FSM state.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 use clap::{Parser, Subcommand, ValueEnum};
+use petiole_node::bgp::PeerId;
 use petiole_node::prefix::{Family, Prefix};
 use petiole_node::view::RouteTable;
 
@@ -179,7 +180,7 @@ pub(super) fn families(names: &[FamilyName]) -> Vec<Family> {
 }
 
 /// `[received|advertised] [PEER]`.
-pub(super) fn routes(what: &[String]) -> Result<(RouteTable, Option<IpAddr>)> {
+pub(super) fn routes(what: &[String]) -> Result<(RouteTable, Option<PeerId>)> {
     let (table, peer) = match what {
         [] => (RouteTable::Best, None),
         [one] => match named(one) {
@@ -188,12 +189,14 @@ pub(super) fn routes(what: &[String]) -> Result<(RouteTable, Option<IpAddr>)> {
         },
         [table, peer, ..] => match named(table) {
             Some(table) => (table, Some(peer)),
-            None => bail!("{table:?} is no table: say `received` or `advertised`, then the leaf's address"),
+            None => bail!(
+                "{table:?} is no table: say `received` or `advertised`, then the leaf's address, or its interface"
+            ),
         },
     };
     let peer = peer.map(|p| match p.parse() {
-        Ok(address) => Ok(address),
-        Err(_) => bail!("{p:?} is neither a table (`received`, `advertised`) nor the address of a leaf; `petiole bgp peers` lists them"),
+        Ok(peer) => Ok(peer),
+        Err(_) => bail!("{p:?} is neither a table (`received`, `advertised`) nor the address or interface of a leaf; `petiole bgp peers` lists them"),
     });
     Ok((table, peer.transpose()?))
 }

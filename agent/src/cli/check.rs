@@ -68,7 +68,7 @@ pub(super) fn summary(settings: &Settings) -> String {
                 .map(|p| {
                     format!(
                         "{} ({})",
-                        p.address,
+                        p.neighbour,
                         p.asn.map_or_else(|| "external".to_owned(), |asn| format!("AS {asn}"))
                     )
                 })

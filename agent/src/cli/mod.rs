@@ -71,7 +71,7 @@ async fn ask(command: Command, socket: PathBuf, output: Output) -> Result<()> {
                 RouteTable::Received => "received",
                 RouteTable::Advertised => "advertised",
             };
-            let peer = peer.map(|p| format!("&peer={p}")).unwrap_or_default();
+            let peer = peer.map(|p| format!("&peer={}", in_query(&p.to_string()))).unwrap_or_default();
             let answer = get(format!("/v1/bgp/routes?table={name}{peer}")).await?;
             match table {
                 RouteTable::Advertised => print(answer, output, |v: Vec<AdvertisedView>| show::bgp::advertised(&v)),
@@ -115,6 +115,12 @@ fn print<V: DeserializeOwned>(answer: Value, output: Output, table: impl FnOnce(
         },
     };
     emit(&text)
+}
+
+/// An interface's name may have characters that mean something in a query (RFC 3986 section 2.1).
+fn in_query(text: &str) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b".:-_".contains(&b);
+    text.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
 }
 
 fn emit(text: &str) -> Result<()> {

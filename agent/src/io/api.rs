@@ -12,6 +12,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use petiole_node::bgp::PeerId;
 use petiole_node::prefix::{Family, Prefix};
 use petiole_node::view::{Answer, Query, RouteTable};
 use serde::{Deserialize, Serialize};
@@ -26,7 +27,7 @@ pub struct RoutesRequest {
     /// Best paths where nothing is said.
     pub table: Option<RouteTable>,
     /// Only of this leaf.
-    pub peer: Option<IpAddr>,
+    pub peer: Option<PeerId>,
 }
 
 /// What `GET /v1/why` is asked for.

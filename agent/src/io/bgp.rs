@@ -7,7 +7,7 @@ mod connection;
 mod listen;
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -174,7 +174,14 @@ async fn connect(local: Option<IpAddr>, remote: SocketAddr) -> Result<TcpStream,
     let socket = socket.map_err(|e| format!("cannot make a socket: {e}"))?;
     mark(&socket2::SockRef::from(&socket), remote.is_ipv6());
     if let Some(local) = local {
-        socket.bind(SocketAddr::new(local, 0)).map_err(|e| format!("cannot dial from {local}: {e}"))?;
+        // A link-local address is one only together with its link, which is the neighbour's.
+        let local = match (local, remote) {
+            (IpAddr::V6(local), SocketAddr::V6(remote)) if local.is_unicast_link_local() => {
+                SocketAddr::V6(SocketAddrV6::new(local, 0, 0, remote.scope_id()))
+            }
+            (local, _) => SocketAddr::new(local, 0),
+        };
+        socket.bind(local).map_err(|e| format!("cannot dial from {local}: {e}"))?;
     }
     socket.connect(remote).await.map_err(|e| connect_words(&remote.to_string(), &e))
 }
@@ -189,9 +196,12 @@ fn mark(socket: &socket2::SockRef<'_>, v6: bool) {
     }
 }
 
-/// An IPv4 address as such, also where the socket speaks both families.
+/// An IPv4 address as such, also where the socket speaks both families; a link-local one keeps its link.
 fn canonical(address: SocketAddr) -> SocketAddr {
-    SocketAddr::new(address.ip().to_canonical(), address.port())
+    match address.ip().to_canonical() {
+        IpAddr::V4(v4) => SocketAddr::new(IpAddr::V4(v4), address.port()),
+        IpAddr::V6(_) => address,
+    }
 }
 
 #[cfg(test)]

@@ -35,7 +35,7 @@ impl Speaker {
         new.timers.set(Timer::ConnectTimeout, now + wait);
         peer.conns.push(new);
         peer.note_state(now);
-        let remote = SocketAddr::new(peer.config.remote, peer.config.port);
+        let remote = peer.config.destination();
         self.conns.insert(conn, id);
         self.actions.push_back(Action::Connect { conn, peer: id, local: peer.config.local_address, remote });
     }
@@ -69,8 +69,7 @@ impl Speaker {
     }
 
     pub(super) fn accepted(&mut self, conn: ConnId, local: SocketAddr, remote: SocketAddr, now: Duration) {
-        let from = remote.ip().to_canonical();
-        let found = self.peers.iter_mut().find(|(_, p)| p.config.remote.to_canonical() == from);
+        let found = self.peers.iter_mut().find(|(_, p)| p.config.is_from(remote));
         let refused = match &found {
             None => Some(RefusedBecause::Stranger),
             Some((_, peer)) if !peer.allowed() => Some(RefusedBecause::Idle),

@@ -7,7 +7,7 @@ use super::{BgpDraft, PeerDraft, open};
 use crate::duration;
 use crate::problem::{Notice, Problem};
 use crate::reader::{At, Field, Report, Section, Shape, quoted};
-use crate::settings::{BgpSettings, PeerSettings};
+use crate::settings::{BgpSettings, Neighbour, PeerSettings};
 
 pub(super) fn read(report: &mut Report<'_>, root: &Section<'_>) -> Option<BgpDraft> {
     let bgp = open(report, root, "bgp", &BGP)?;
@@ -25,22 +25,55 @@ pub(super) fn read(report: &mut Report<'_>, root: &Section<'_>) -> Option<BgpDra
 }
 
 fn read_peer(report: &mut Report<'_>, peer: &Section<'_>) -> Option<PeerDraft> {
-    // An unnumbered peer is refused already, by name; that it has no address follows from that.
-    let address = match peer.raw("interface") {
-        Some(_) => peer.field("address"),
-        None => peer.required(report, "address", "the leaf's address on that uplink, address = \"10.122.101.0\""),
-    };
-    let address = address.and_then(|field| Some(At { at: field.at, value: read_peer_address(report, &field)? }));
+    let neighbour = read_neighbour(report, peer);
     let asn =
         peer.required(report, "asn", "the leaf's AS number, asn = 65001, or asn = \"external\" for any but our own");
     let settings = PeerSettings {
-        address: address.map_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED), |a| a.value),
+        neighbour: neighbour.as_ref().map_or(Neighbour::Interface(String::new()), |n| n.value.clone()),
         port: peer.field("port").and_then(|f| read_port(report, &f)).unwrap_or(BgpSettings::PORT),
         asn: asn.and_then(|field| read_peer_asn(report, &field)),
         hold_time: peer.field("hold_time").and_then(|f| read_hold_time(report, &f)).unwrap_or(PeerSettings::HOLD_TIME),
         passive: peer.field("passive").and_then(|f| f.boolean(report)).unwrap_or(false),
     };
-    Some(PeerDraft { peer: At { at: address?.at, value: settings }, asn_at: asn.map_or(peer.at, |field| field.at) })
+    Some(PeerDraft { peer: At { at: neighbour?.at, value: settings }, asn_at: asn.map_or(peer.at, |field| field.at) })
+}
+
+/// Exactly one of `address` and `interface`.
+fn read_neighbour(report: &mut Report<'_>, peer: &Section<'_>) -> Option<At<Neighbour>> {
+    if let Some(field) = peer.field("interface") {
+        if let Some(address) = peer.field("address") {
+            report.error(address.at, Problem::AddressAndInterface);
+            return None;
+        }
+        return Some(At { at: field.at, value: Neighbour::Interface(read_interface(report, &field)?) });
+    }
+    if peer.misspelt("interface") {
+        return None;
+    }
+    let field = peer.required(
+        report,
+        "address",
+        "the leaf's address on that uplink, address = \"10.122.101.0\", or interface = \"eth1\" for the router heard there",
+    )?;
+    Some(At { at: field.at, value: Neighbour::Address(read_peer_address(report, &field)?) })
+}
+
+/// A name that Linux allows for an interface (`dev_valid_name` of `net/core/dev.c`) and that can't be taken for an address.
+fn read_interface(report: &mut Report<'_>, field: &Field<'_>) -> Option<String> {
+    let name = field.string(report, "an interface such as \"eth1\"")?;
+    let why = match name {
+        "" => "which is empty",
+        "." | ".." => "which no interface can have for its name",
+        "lo" => "which is this node itself",
+        _ if name.len() > 15 => "which is longer than the 15 bytes of an interface's name",
+        _ if name.contains(|c: char| c == '/' || c == ':' || c == '\0' || c.is_ascii_whitespace()) => {
+            "which has a character that no interface's name has"
+        }
+        _ if name.parse::<IpAddr>().is_ok() => "which is an address: write it as `address`",
+        _ => return Some(name.to_owned()),
+    };
+    report.error(field.at, Problem::BadInterface { text: quoted(name), why });
+    None
 }
 
 fn read_peer_address(report: &mut Report<'_>, field: &Field<'_>) -> Option<IpAddr> {
@@ -49,16 +82,19 @@ fn read_peer_address(report: &mut Report<'_>, field: &Field<'_>) -> Option<IpAdd
         IpAddr::V4(a) if a.is_unspecified() => "which is no destination",
         IpAddr::V4(a) if a.is_broadcast() => "which is everybody on the link",
         IpAddr::V6(a) if a.is_unspecified() => "which is no destination",
-        IpAddr::V6(a) if a.is_unicast_link_local() => {
-            "which is link-local, and unnumbered sessions are not in this version"
-        }
+        IpAddr::V6(a) if a.is_unicast_link_local() => "which is link-local",
         IpAddr::V6(a) if a.to_ipv4_mapped().is_some() => "which is an IPv4 address written as IPv6",
         addr if addr.is_loopback() => "which is this node itself",
         addr if addr.is_multicast() => "which is multicast",
         addr => return Some(addr),
     };
-    let (section, key, wanted) =
-        (field.section, field.key, "the leaf's address on that uplink, such as \"10.122.101.0\"");
+    let wanted = match addr {
+        IpAddr::V6(a) if a.is_unicast_link_local() => {
+            "interface = \"eth1\" instead, and the leaf is found on that link"
+        }
+        _ => "the leaf's address on that uplink, such as \"10.122.101.0\"",
+    };
+    let (section, key) = (field.section, field.key);
     report.error(field.at, Problem::UselessAddress { section, key, addr: addr.to_string(), why, wanted });
     None
 }
@@ -135,6 +171,6 @@ pub(super) const BGP: Shape =
     Shape { name: "[bgp]", keys: &["asn", "listen", "accept_default", "peer"], wanted: "a section, [bgp]" };
 pub(super) const PEER: Shape = Shape {
     name: "[[bgp.peer]]",
-    keys: &["address", "asn", "hold_time", "port", "passive"],
+    keys: &["address", "interface", "asn", "hold_time", "port", "passive"],
     wanted: "a section with double brackets, [[bgp.peer]]",
 };

@@ -49,7 +49,7 @@ fn the_contracts_shape_is_read() {
     assert_eq!((bgp.asn, bgp.accept_default), (4_200_000_011, false));
     assert_eq!(bgp.listen, "[::]:179".parse::<SocketAddr>().unwrap());
     let peer = PeerSettings {
-        address: "10.122.101.0".parse().unwrap(),
+        neighbour: Neighbour::Address("10.122.101.0".parse().unwrap()),
         port: 179,
         asn: Some(65001),
         hold_time: Duration::from_secs(9),
@@ -219,4 +219,12 @@ fn settings_print_as_the_text_that_gives_them() {
         let settings = good(text);
         assert_eq!(good(&settings.to_toml()), settings, "{}", settings.to_toml());
     }
+}
+
+#[test]
+fn a_peer_that_is_found_on_an_interface() {
+    let text =
+        "[store]\nembedded = \"/s\"\n[bgp]\nasn = 65010\n[[bgp.peer]]\ninterface = \"eth1.100\"\nasn = \"external\"\n";
+    let peer = good(text).bgp.unwrap().peers.remove(0);
+    assert_eq!((peer.neighbour, peer.asn), (Neighbour::Interface("eth1.100".to_owned()), None));
 }

@@ -171,9 +171,12 @@ fn announce() -> impl Strategy<Value = Announce> {
 }
 
 fn bgp() -> impl Strategy<Value = BgpSettings> {
-    let peer = (prefix(), 1u16.., prop::option::of(1u32..23456), 3u64..=65535, any::<bool>());
-    let peer = peer.prop_map(|(prefix, port, asn, hold, passive)| PeerSettings {
-        address: prefix.addr(),
+    let interface = "[a-zA-Z][a-zA-Z0-9._-]{0,14}".prop_filter("not the loopback", |name| name != "lo");
+    let neighbour =
+        prop_oneof![prefix().prop_map(|p| Neighbour::Address(p.addr())), interface.prop_map(Neighbour::Interface)];
+    let peer = (neighbour, 1u16.., prop::option::of(1u32..23456), 3u64..=65535, any::<bool>());
+    let peer = peer.prop_map(|(neighbour, port, asn, hold, passive)| PeerSettings {
+        neighbour,
         port,
         asn,
         hold_time: std::time::Duration::from_secs(hold),

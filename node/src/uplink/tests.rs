@@ -68,3 +68,24 @@ fn the_router_id_is_the_first_global_on_lo_else_of_an_uplink() {
     let bare = Topology::new([link(2, "eth1", true)], [address(1, "127.0.0.1/8"), address(2, "10.122.104.1/31")]);
     assert_eq!(bare.default_router_id(), Some(Ipv4Addr::new(10, 122, 104, 1)));
 }
+
+#[test]
+fn rfc5549_6_a_leaf_on_an_interface_is_reached_from_the_link_local_address() {
+    let heard: Ipv6Addr = "fe80::1".parse().unwrap();
+    let uplink = worker4().uplink_on("eth1", Ok(heard)).unwrap();
+    assert_eq!((uplink.link, uplink.scope_id, uplink.up), (2, 2, true));
+    assert_eq!((uplink.remote, uplink.local), (ip("fe80::1"), ip("fe80::2")));
+    assert_eq!((uplink.v4, uplink.v6), (Some(Ipv4Addr::new(10, 122, 104, 1)), Some("fe80::2".parse().unwrap())));
+}
+
+#[test]
+fn why_there_is_no_leaf_on_an_interface_is_said_in_words() {
+    let heard: Ipv6Addr = "fe80::1".parse().unwrap();
+    let why = |name: &str, neighbour| worker4().uplink_on(name, neighbour).unwrap_err().to_string();
+    assert!(why("eth7", Ok(heard)).starts_with("there is no interface eth7"));
+    assert_eq!(why("eth2", Ok(heard)), "no neighbour on eth2: the link is down");
+    assert_eq!(why("eth1", Err("none heard yet".to_owned())), "no neighbour on eth1: none heard yet");
+    let bare = Topology::new([link(2, "eth1", true)], [address(2, "10.122.104.1/31")]);
+    let words = bare.uplink_on("eth1", Ok(heard)).unwrap_err().to_string();
+    assert!(words.contains("net.ipv6.conf.eth1.disable_ipv6"), "{words}");
+}

@@ -99,14 +99,19 @@ impl World {
         let settings = settings(text);
         let mut leaves = BTreeMap::new();
         for peer in settings.bgp.iter().flat_map(|b| &b.peers) {
-            let node_end = kernel
-                .addresses
-                .iter()
-                .find(|a| a.link != 1 && Prefix::truncated(a.addr, a.len).unwrap().contains_addr(peer.address));
+            let node_end = kernel.addresses.iter().find(|a| {
+                a.link != 1
+                    && Prefix::truncated(a.addr, a.len).unwrap().contains_addr(peer.neighbour.address().unwrap())
+            });
             let node_end = node_end.map_or_else(|| ip("192.0.2.1"), |a| a.addr);
             leaves.insert(
-                peer.address,
-                Leaf::new(peer.address, peer.asn.unwrap(), node_end, settings.bgp.as_ref().unwrap().asn),
+                peer.neighbour.address().unwrap(),
+                Leaf::new(
+                    peer.neighbour.address().unwrap(),
+                    peer.asn.unwrap(),
+                    node_end,
+                    settings.bgp.as_ref().unwrap().asn,
+                ),
             );
         }
         let mut world = Self {

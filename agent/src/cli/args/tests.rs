@@ -39,12 +39,13 @@ fn a_prefix_that_is_none_is_told_what_was_meant() {
 #[test]
 fn routes_take_a_table_a_peer_or_both() {
     let of = |what: &[&str]| routes(&what.iter().map(|&w| w.to_owned()).collect::<Vec<_>>());
-    let leaf: IpAddr = "10.122.101.0".parse().unwrap();
+    let leaf: PeerId = "10.122.101.0".parse().unwrap();
     assert_eq!(of(&[]).unwrap(), (RouteTable::Best, None));
     assert_eq!(of(&["received"]).unwrap(), (RouteTable::Received, None));
     assert_eq!(of(&["10.122.101.0"]).unwrap(), (RouteTable::Best, Some(leaf)));
     assert_eq!(of(&["advertised", "10.122.101.0"]).unwrap(), (RouteTable::Advertised, Some(leaf)));
-    assert!(of(&["recieved"]).unwrap_err().to_string().contains("neither a table"));
+    assert_eq!(of(&["received", "eth1"]).unwrap(), (RouteTable::Received, PeerId::of_interface("eth1")));
+    assert!(of(&["10.122.101.0/31"]).unwrap_err().to_string().contains("neither a table"));
     assert!(of(&["best", "10.122.101.0"]).unwrap_err().to_string().contains("is no table"));
 }
 

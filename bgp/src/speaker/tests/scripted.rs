@@ -4,6 +4,7 @@ mod any_sequence;
 mod collision;
 mod delay_open;
 mod limits;
+mod link_local;
 mod load;
 mod operator;
 

@@ -56,7 +56,7 @@ asn = 65010
 [[bgp.peer]]
 asn = 65001
 "#,
-                r#"5:1: [[bgp.peer]] needs `address`: write the leaf's address on that uplink, address = "10.122.101.0""#,
+                r#"5:1: [[bgp.peer]] needs `address`: write the leaf's address on that uplink, address = "10.122.101.0", or interface = "eth1" for the router heard there"#,
             ),
         ],
     );
@@ -127,7 +127,7 @@ fn peers_that_nobody_can_be() {
             ),
             (
                 r#""fe80::1""#,
-                r#"6:11: `address` in [[bgp.peer]] is fe80::1, which is link-local, and unnumbered sessions are not in this version: write the leaf's address on that uplink, such as "10.122.101.0""#,
+                r#"6:11: `address` in [[bgp.peer]] is fe80::1, which is link-local: write interface = "eth1" instead, and the leaf is found on that link"#,
             ),
             (
                 r#""fe80::1%eth0""#,
@@ -339,4 +339,45 @@ fn durations_without_a_unit() {
             ),
         ],
     );
+}
+
+#[test]
+fn interfaces_that_no_leaf_can_be_found_on() {
+    let peer_on = |name: &str| {
+        format!(
+            "[store]\nembedded = \"/s\"\n[bgp]\nasn = 4200000011\n[[bgp.peer]]\ninterface = {name}\nasn = \"external\"\n"
+        )
+    };
+    let says = |text: &str, why: &str| {
+        format!("6:13: `interface` in [[bgp.peer]] is {text}, {why}; write the uplink's name, such as \"eth1\"")
+    };
+    let cases = [
+        (r#""""#, "which is empty"),
+        (r#""..""#, "which no interface can have for its name"),
+        (r#""lo""#, "which is this node itself"),
+        (r#""sixteen-bytes-xx""#, "which is longer than the 15 bytes of an interface's name"),
+        (r#""eth1/0""#, "which has a character that no interface's name has"),
+        (r#""eth 1""#, "which has a character that no interface's name has"),
+        (r#""10.0.0.1""#, "which is an address: write it as `address`"),
+    ];
+    for (name, why) in cases {
+        check(peer_on, &[(name, &says(name, why))]);
+    }
+    check(peer_on, &[("1", r#"6:13: `interface` in [[bgp.peer]] is a number: write an interface such as "eth1""#)]);
+    check(
+        |more| peer_on(&format!("\"eth1\"\n{more}")),
+        &[(
+            r#"address = "10.122.101.0""#,
+            "7:11: [[bgp.peer]] has both `address` and `interface`: keep `address` for a leaf on a subnet of this node, or `interface` for one that is found on that link",
+        )],
+    );
+    check(
+        |more| peer_on("\"eth1\"") + more,
+        &[(
+            "[[bgp.peer]]\ninterface = \"eth1\"\nasn = 65002",
+            "9:13: peer eth1 is already in line 6: remove one of the two",
+        )],
+    );
+    let misspelt = "[store]\nembedded = \"/s\"\n[bgp]\nasn = 65010\n[[bgp.peer]]\ninterfce = \"eth1\"\nasn = 65001";
+    assert_eq!(bad(misspelt).lines().count(), 1, "one mistake, one message: {}", bad(misspelt));
 }

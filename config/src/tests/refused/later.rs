@@ -46,17 +46,6 @@ fn keys_whose_feature_is_not_built_are_refused_by_name() {
     );
 }
 
-#[test]
-fn an_unnumbered_peer_is_one_message_not_two() {
-    check(
-        as_it_is,
-        &[(
-            "[store]\nembedded = \"/s\"\n[bgp]\nasn = 65010\n[[bgp.peer]]\ninterface = \"eth1\"\nasn = 65001",
-            "6:1: `interface` in [[bgp.peer]] is known, but this version has no unnumbered sessions: remove it",
-        )],
-    );
-}
-
 /// The table must not name a section that does not exist, or it would never be found; every shape's name is in a message.
 #[test]
 fn every_entry_of_the_table_can_be_reached() {
