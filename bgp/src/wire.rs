@@ -14,7 +14,10 @@ mod update;
 pub use attr::{
     Aggregator, AsPath, Attributes, Origin, OutAttributes, Segment, SegmentKind, UnknownAttribute, end_of_rib, withdraw,
 };
-pub use capability::{Capability, GracefulFamily, GracefulRestart};
+pub use capability::{
+    AddPath, AddPathFamily, Capability, ExtendedNextHop, GracefulFamily, GracefulRestart, LongLived, LongLivedFamily,
+    Role,
+};
 pub use error::{Fault, Treatment, UpdateFault};
 pub use header::{Frame, frame, keepalive};
 pub use iana::{AS_TRANS, Afi, MessageType, Safi, attribute_name, code};

@@ -146,7 +146,11 @@ proptest! {
         if check(&bytes, &set).is_err() || bytes[18] != MessageType::Update as u8 {
             return Ok(());
         }
-        let ctx = UpdateContext { four_octet_as: true, families: Family::BOTH.into_iter().collect() };
+        let ctx = UpdateContext {
+            four_octet_as: true,
+            families: Family::BOTH.into_iter().collect(),
+            ..UpdateContext::default()
+        };
         let Ok(sections) = Sections::split(&bytes[HEADER_LEN..]) else { return Ok(()) };
         let Ok(update) = Update::decode(&sections, &ctx) else { return Ok(()) };
         let read = |f: &NlriField<'_>| -> Vec<Prefix> {

@@ -9,14 +9,14 @@ use rand_chacha::ChaCha8Rng;
 use rand_core::Rng;
 
 use super::fsm::State;
-use super::negotiate::Negotiated;
+use super::negotiate::{Circumstances, Negotiated};
 use super::timers::{Timer, Timers};
 use crate::config::{ConfigError, ConnId, PeerConfig};
 use crate::event::{DownReason, TooManyPrefixes};
 use crate::limit::LimitLevel;
 use crate::rib::{AdjOut, AttrId, Reason, Rib, SourceId};
 use crate::view::{PeerCounters, SessionState};
-use crate::wire::Notification;
+use crate::wire::{Notification, Open};
 
 /// The wait after the first failure; it doubles with every further one, up to the configured connect-retry time.
 pub(crate) const FIRST_RETRY: Duration = Duration::from_millis(500);
@@ -68,7 +68,9 @@ pub(crate) struct Conn {
     pub(crate) input: Vec<u8>,
     pub(crate) read: usize,
     pub(crate) reading_paused: bool,
-    /// When our OPEN was sent.
+    /// Our OPEN, once sent.
+    pub(crate) our_open: Option<Open>,
+    /// When it was sent.
     pub(crate) opened_at: Option<Duration>,
     /// A whole message has arrived.
     pub(crate) heard: bool,
@@ -91,6 +93,7 @@ impl Conn {
             input: Vec::new(),
             read: 0,
             reading_paused: false,
+            our_open: None,
             opened_at: None,
             heard: false,
             backlog: false,
@@ -98,6 +101,11 @@ impl Conn {
             outstanding: 0,
             session: None,
         }
+    }
+
+    /// What our OPEN on this connection depends on.
+    pub(crate) fn circumstances(&self) -> Circumstances {
+        Circumstances { over_ipv6: self.ends.is_some_and(|(local, _)| local.ip().to_canonical().is_ipv6()) }
     }
 
     pub(crate) fn negotiated(&self) -> Option<&Negotiated> {

@@ -8,6 +8,7 @@ use crate::config::{ConnId, PeerId};
 use crate::event::{Action, DownReason, RefusedBecause, SpeakerEvent};
 use crate::rib::{AdjOut, OutContext};
 use crate::session::fsm::{self, OPEN_HOLD, StopReason};
+use crate::session::negotiate::Circumstances;
 use crate::session::peer::{FIRST_RETRY, STABLE_AFTER};
 use crate::session::{Conn, Established, Input, Output, State, Step, Timer, collision, negotiate};
 use crate::wire::{self, Notification, Open};
@@ -152,11 +153,12 @@ impl Speaker {
         let Some(peer) = self.peers.get_mut(&id) else { return };
         match output {
             Output::SendOpen => {
-                if let Some(c) = peer.conn(conn) {
-                    c.timers.stop(Timer::DelayOpen);
-                }
+                let Some(c) = peer.conns.iter_mut().find(|c| c.id == conn) else { return };
+                c.timers.stop(Timer::DelayOpen);
+                let open = negotiate::our_open(&self.local, &peer.config, c.circumstances());
                 let mut bytes = Vec::new();
-                negotiate::our_open(&self.local, &peer.config).encode(&mut bytes);
+                open.encode(&mut bytes);
+                c.our_open = Some(open);
                 self.transmit(id, conn, bytes);
             }
             Output::SendKeepalive => {
@@ -320,7 +322,11 @@ impl Speaker {
     /// An OPEN: agreed on, held against the other connection, then taken.
     pub(super) fn open(&mut self, id: PeerId, conn: ConnId, body: &[u8], now: Duration) {
         let Some(peer) = self.peers.get(&id) else { return };
-        let answer = Open::decode(body).and_then(|open| negotiate::negotiate(open, &self.local, &peer.config));
+        let Some(c) = peer.conns.iter().find(|c| c.id == conn) else { return };
+        // Not sent yet while it is delayed; it goes out with the answer.
+        let ours = || negotiate::our_open(&self.local, &peer.config, c.circumstances());
+        let ours = c.our_open.clone().unwrap_or_else(ours);
+        let answer = Open::decode(body).and_then(|open| negotiate::negotiate(&ours, open, &peer.config));
         let negotiated = match answer {
             Ok(negotiated) => negotiated,
             Err(notification) => {

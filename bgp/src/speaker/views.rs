@@ -7,8 +7,8 @@ use petiole_prefix::{Family, Prefix};
 use super::Speaker;
 use crate::config::{ConnId, PeerId};
 use crate::rib::LocRoute;
+use crate::session::Timer;
 use crate::session::peer::{Conn, Peer};
-use crate::session::{Timer, negotiate};
 use crate::view::{
     AdvertisedView, NotAnnounced, NotAnnouncedBecause, PathView, PeerView, RibSizes, SessionState, SessionView,
 };
@@ -27,7 +27,7 @@ impl Speaker {
 
     fn peer_view(&self, id: PeerId, peer: &Peer) -> PeerView {
         let state = peer.view_state();
-        let session = peer.established().and_then(|c| self.session_view(peer, c));
+        let session = peer.established().and_then(|c| self.session_view(c));
         let not_announced = match peer.established().and_then(|c| c.session.as_ref()) {
             Some(session) => peer
                 .config
@@ -60,7 +60,7 @@ impl Speaker {
         }
     }
 
-    fn session_view(&self, peer: &Peer, conn: &Conn) -> Option<SessionView> {
+    fn session_view(&self, conn: &Conn) -> Option<SessionView> {
         let (negotiated, session, (local, remote)) = (conn.negotiated()?, conn.session.as_ref()?, conn.ends?);
         let ctx = session.adj_out.context();
         Some(SessionView {
@@ -76,7 +76,7 @@ impl Speaker {
             families: negotiated.update.families.iter().copied().collect(),
             four_octet_as: negotiated.update.four_octet_as,
             route_refresh: negotiated.route_refresh,
-            capabilities_sent: negotiate::our_open(&self.local, &peer.config).capabilities,
+            capabilities_sent: conn.our_open.as_ref().map(|o| o.capabilities.clone()).unwrap_or_default(),
             capabilities_received: negotiated.capabilities_received.clone(),
             end_of_rib_received: session.end_of_rib_received.iter().copied().collect(),
             end_of_rib_sent: session.adj_out.end_of_rib_sent().iter().copied().collect(),

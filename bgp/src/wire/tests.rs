@@ -1,5 +1,6 @@
 //! Tests of the codec: another implementation's bytes, RFC 7606's table, round trips, any bytes at all.
 
+mod capability;
 mod rfc7606;
 
 use std::net::{IpAddr, Ipv4Addr};
@@ -11,7 +12,7 @@ use proptest::prelude::*;
 use super::*;
 
 pub(super) fn context() -> UpdateContext {
-    UpdateContext { four_octet_as: true, families: Family::BOTH.into_iter().collect() }
+    UpdateContext { four_octet_as: true, families: Family::BOTH.into_iter().collect(), ..UpdateContext::default() }
 }
 
 pub(super) fn prefixes(field: &NlriField<'_>) -> Vec<Prefix> {
@@ -51,8 +52,8 @@ fn recorded_open_is_read_with_all_its_capabilities() {
             "enhanced route refresh",
             "four-octet AS 65001",
             "extended message",
-            "add-path",
-            "host name",
+            "add-path IPv4 receive, IPv6 receive",
+            "host name leaf1",
             "graceful restart within 120 s",
             "long-lived graceful restart",
         ]
@@ -240,6 +241,7 @@ fn any_capability() -> impl Strategy<Value = Capability> {
             }
         }),
         unknown.prop_map(|(code, value)| Capability::decode(code, &value)),
+        capability::any_with_value(),
     ]
 }
 

@@ -10,12 +10,16 @@ use super::nlri::{self, Bits, Bits6};
 use super::notification::{ErrorCode, Notification};
 
 /// What of the session an UPDATE is read by.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct UpdateContext {
     /// AS numbers have four octets (RFC 6793).
     pub four_octet_as: bool,
     /// The families negotiated; what comes for others is left out.
     pub families: BTreeSet<Family>,
+    /// IPv4 prefixes may have IPv6 next hops (RFC 8950).
+    pub extended_next_hop: bool,
+    /// The families whose prefixes come with a path identifier before them (RFC 7911).
+    pub add_path: BTreeSet<Family>,
 }
 
 /// The three fields of an UPDATE, unread.

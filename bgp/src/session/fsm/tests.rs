@@ -1,24 +1,13 @@
 //! The whole table: every state with every input.
 
-use std::collections::BTreeSet;
-
 use super::*;
-use crate::wire::UpdateContext;
 
 fn many() -> TooManyPrefixes {
     TooManyPrefixes { family: petiole_prefix::Family::V4, limit: 10, restart_after: None }
 }
 
 fn negotiated() -> Negotiated {
-    Negotiated {
-        asn: 65001,
-        router_id: [10, 0, 0, 1].into(),
-        hold_time: Duration::from_secs(9),
-        update: UpdateContext { four_octet_as: true, families: BTreeSet::new() },
-        route_refresh: true,
-        notification_restart: false,
-        capabilities_received: Vec::new(),
-    }
+    Negotiated::sample()
 }
 
 fn states() -> [(&'static str, State); 6] {
