@@ -43,7 +43,6 @@ const LATER: &[Later] = &[
     later("[[bgp.peer]]", "import", "import policy"),
     later("[[bgp.peer]]", "local_address", "choice of the local address of a session"),
     later("[[bgp.peer]]", "local_asn", "AS number for one peer only"),
-    later("[[bgp.peer]]", "max_prefix", "limit on the prefixes of a peer"),
     later("[[bgp.peer]]", "password_file", "TCP MD5 signatures"),
     later("[[bgp.peer]]", "ttl_security", "TTL security (GTSM)"),
     later("[[announce]]", "communities", "BGP communities"),

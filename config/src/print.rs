@@ -1,5 +1,7 @@
 //! Settings as the text that gives them.
 
+mod policy;
+
 use std::fmt::Write;
 use std::path::Path;
 
@@ -57,6 +59,7 @@ fn write_bgp(out: &mut String, bgp: &BgpSettings) -> std::fmt::Result {
         };
         writeln!(out, "\n[[bgp.peer]]\n{who}\nport = {}\nasn = {asn}", peer.port)?;
         writeln!(out, "hold_time = \"{}\"\npassive = {}", duration::print(peer.hold_time), peer.passive)?;
+        policy::write(out, &peer.policy)?;
     }
     Ok(())
 }

@@ -232,6 +232,32 @@ pub enum Problem {
         /// The nearest kind.
         near: Option<&'static str>,
     },
+    /// An action that does not exist.
+    #[error("there is no action {text} of max_prefix{} warn, restart and idle", suggest(near, "the actions are"))]
+    UnknownAction {
+        /// What was written, quoted.
+        text: String,
+        /// The nearest action.
+        near: Option<&'static str>,
+    },
+    /// A wait for something that does not happen.
+    #[error(
+        "`restart_after` is for action = \"restart\", but the action is {action:?}: remove it, or write action = \"restart\""
+    )]
+    RestartAfterWithoutRestart {
+        /// The action.
+        action: &'static str,
+    },
+    /// A send hold time that ends sessions before the hold timer does.
+    #[error(
+        "`send_hold_time` is {time}, no longer than the hold time of {hold}: write more, such as \"8m\", or \"0s\" to wait for ever"
+    )]
+    SendHoldBelowHold {
+        /// What was written.
+        time: String,
+        /// The hold time.
+        hold: String,
+    },
     /// The same thing twice.
     #[error("{what} is already in line {first}: remove one of the two")]
     Twice {

@@ -1,5 +1,9 @@
 //! The validated settings of one node.
 
+mod policy;
+
+pub use policy::{MaxPrefixAction, MaxPrefixSettings, PeerPolicy};
+
 use std::collections::BTreeSet;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -153,6 +157,8 @@ pub struct PeerSettings {
     pub hold_time: Duration,
     /// Whether to wait for the leaf to dial; default false.
     pub passive: bool,
+    /// What it may do.
+    pub policy: PeerPolicy,
 }
 
 /// What an `[[announce]]` announces.

@@ -19,6 +19,7 @@ pub mod input;
 mod keep;
 mod metrics;
 mod node;
+mod policy;
 pub mod saved;
 mod seed;
 mod sessions;

@@ -405,6 +405,7 @@ impl Node {
         problems.extend(self.dataplane.problems().iter().map(ToString::to_string));
         problems.extend(self.filters.problems());
         problems.extend(self.uplinks.values().filter_map(|u| u.as_ref().err()).map(ToString::to_string));
+        problems.extend(self.limit_problems());
         if self.settings.bgp.is_some() && self.speaker.is_none() && self.dataplane.is_mirrored() {
             problems
                 .insert("no BGP identifier: set router_id in [node], or put a global IPv4 address on lo".to_owned());

@@ -12,6 +12,7 @@ use crate::effect::Effect;
 use crate::event::Event;
 use crate::fib::Terrain;
 use crate::node::Node;
+use crate::policy;
 use crate::seed;
 use crate::uplink::{NoUplink, Uplink};
 
@@ -47,7 +48,7 @@ impl Node {
                 scope_id: uplink.scope_id,
                 ..PeerConfig::new(uplink.remote, asn)
             };
-            peers.insert(id, config);
+            peers.insert(id, policy::limited(config, &settings.policy));
         }
         speaker.set_peers(peers, now);
         for (id, uplink) in &self.uplinks {
@@ -166,6 +167,22 @@ impl Node {
             })
             .count();
         configured > 0 && in_sync == configured
+    }
+
+    /// Leaves that send too many prefixes, or did and are left alone.
+    pub(crate) fn limit_problems(&self) -> Vec<String> {
+        let Some(speaker) = &self.speaker else { return Vec::new() };
+        let mut problems = Vec::new();
+        for (peer, level, held) in speaker.limits() {
+            if let Some(many) = held {
+                problems.push(format!("there is no session with {peer}: {many}"));
+            } else if level == LimitLevel::Over {
+                problems.push(format!(
+                    "{peer} sends more prefixes than its max_prefix allows: look at `petiole bgp peers`, then at the leaf's policy, or raise the limit"
+                ));
+            }
+        }
+        problems
     }
 
     /// Whether at least one session is Established.

@@ -106,6 +106,9 @@ pub struct PeerView {
     pub last_notification_received: Option<String>,
     /// Families that cannot be announced to it, and why.
     pub not_announced: Vec<String>,
+    /// How much of its prefix limit each family uses, in words.
+    #[serde(default)]
+    pub prefix_limits: Vec<String>,
 }
 
 /// One path in an Adj-RIB-In, for `petiole bgp routes`.

@@ -101,6 +101,15 @@ impl Speaker {
         self.finish(now);
     }
 
+    /// The neighbours with what they use of their limits at most, and why they are left alone, if they are; cheap.
+    pub fn limits(&self) -> impl Iterator<Item = (PeerId, LimitLevel, Option<TooManyPrefixes>)> {
+        self.peers.iter().map(|(id, p)| {
+            let [v4, v6] = p.limit_levels;
+            let level = if p.view_state() == SessionState::Established { v4.max(v6) } else { LimitLevel::Fine };
+            (*id, level, p.held)
+        })
+    }
+
     /// Holds what a session has sent against the neighbour's limits.
     pub(super) fn check_limits(&mut self, id: PeerId, conn: ConnId, now: Duration) {
         let Self { peers, rib, events, .. } = self;

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use super::{BgpDraft, PeerDraft, open};
+use super::{BgpDraft, PeerDraft, open, policy};
 use crate::duration;
 use crate::problem::{Notice, Problem};
 use crate::reader::{At, Field, Report, Section, Shape, quoted};
@@ -28,12 +28,14 @@ fn read_peer(report: &mut Report<'_>, peer: &Section<'_>) -> Option<PeerDraft> {
     let neighbour = read_neighbour(report, peer);
     let asn =
         peer.required(report, "asn", "the leaf's AS number, asn = 65001, or asn = \"external\" for any but our own");
+    let hold_time = peer.field("hold_time").and_then(|f| read_hold_time(report, &f)).unwrap_or(PeerSettings::HOLD_TIME);
     let settings = PeerSettings {
         neighbour: neighbour.as_ref().map_or(Neighbour::Interface(String::new()), |n| n.value.clone()),
         port: peer.field("port").and_then(|f| read_port(report, &f)).unwrap_or(BgpSettings::PORT),
         asn: asn.and_then(|field| read_peer_asn(report, &field)),
-        hold_time: peer.field("hold_time").and_then(|f| read_hold_time(report, &f)).unwrap_or(PeerSettings::HOLD_TIME),
+        hold_time,
         passive: peer.field("passive").and_then(|f| f.boolean(report)).unwrap_or(false),
+        policy: policy::read(report, peer, hold_time),
     };
     Some(PeerDraft { peer: At { at: neighbour?.at, value: settings }, asn_at: asn.map_or(peer.at, |field| field.at) })
 }
@@ -171,6 +173,16 @@ pub(super) const BGP: Shape =
     Shape { name: "[bgp]", keys: &["asn", "listen", "accept_default", "peer"], wanted: "a section, [bgp]" };
 pub(super) const PEER: Shape = Shape {
     name: "[[bgp.peer]]",
-    keys: &["address", "interface", "asn", "hold_time", "port", "passive"],
+    keys: &[
+        "address",
+        "interface",
+        "asn",
+        "hold_time",
+        "port",
+        "passive",
+        "max_prefix",
+        "send_hold_time",
+        "delay_open",
+    ],
     wanted: "a section with double brackets, [[bgp.peer]]",
 };

@@ -7,6 +7,7 @@ mod bgp;
 mod ipam;
 mod node;
 mod paths;
+mod policy;
 mod store;
 
 use toml::de::DeTable;
@@ -99,7 +100,7 @@ fn inline<'a>(report: &mut Report<'_>, of: &Section<'a>, key: &str, shape: &'sta
 #[cfg(test)]
 pub(crate) fn all_keys() -> impl Iterator<Item = &'static [&'static str]> {
     let shapes = [&FILE, &node::NODE, &store::STORE, &store::ETCD, &bgp::BGP, &bgp::PEER, &announce::ANNOUNCE];
-    let more = [&announce::HEALTH, &ipam::IPAM, &ipam::POOL, &paths::PATHS, &paths::METRICS];
+    let more = [&announce::HEALTH, &policy::MAX_PREFIX, &ipam::IPAM, &ipam::POOL, &paths::PATHS, &paths::METRICS];
     shapes.into_iter().chain(more).map(|shape| shape.keys)
 }
 

@@ -54,6 +54,7 @@ fn the_contracts_shape_is_read() {
         asn: Some(65001),
         hold_time: Duration::from_secs(9),
         passive: false,
+        policy: PeerPolicy::default(),
     };
     assert_eq!(bgp.peers, [peer]);
     let health = settings.announce[1].health.clone().unwrap();
@@ -227,4 +228,26 @@ fn a_peer_that_is_found_on_an_interface() {
         "[store]\nembedded = \"/s\"\n[bgp]\nasn = 65010\n[[bgp.peer]]\ninterface = \"eth1.100\"\nasn = \"external\"\n";
     let peer = good(text).bgp.unwrap().peers.remove(0);
     assert_eq!((peer.neighbour, peer.asn), (Neighbour::Interface("eth1.100".to_owned()), None));
+}
+
+#[test]
+fn what_limits_a_leaf_is_read() {
+    let text = "[store]\nembedded = \"/s\"\n[bgp]\nasn = 65010\n[[bgp.peer]]\naddress = \"10.0.0.1\"\nasn = 65001\n";
+    let policy = |more: &str| good(&format!("{text}{more}")).bgp.unwrap().peers[0].policy.clone();
+    assert_eq!(policy(""), PeerPolicy::default());
+    let max = |limit, action, warn_at| MaxPrefixSettings { limit, action, warn_at };
+    let seconds = Duration::from_secs;
+    for (written, read) in [
+        ("{ limit = 5 }", max(5, MaxPrefixAction::Warn, 75)),
+        ("{ limit = 5, action = \"idle\", warn_at = 90 }", max(5, MaxPrefixAction::Idle, 90)),
+        ("{ limit = 5, action = \"restart\" }", max(5, MaxPrefixAction::Restart(seconds(60)), 75)),
+        (
+            "{ limit = 5, action = \"restart\", restart_after = \"1h\" }",
+            max(5, MaxPrefixAction::Restart(seconds(3600)), 75),
+        ),
+    ] {
+        assert_eq!(policy(&format!("max_prefix = {written}")).max_prefix, read);
+    }
+    let policy = policy("send_hold_time = \"90s\"\ndelay_open = \"5s\"");
+    assert_eq!((policy.send_hold_time, policy.delay_open), (Some(seconds(90)), seconds(5)));
 }

@@ -170,17 +170,35 @@ fn announce() -> impl Strategy<Value = Announce> {
     })
 }
 
+fn policy() -> impl Strategy<Value = PeerPolicy> {
+    let seconds = std::time::Duration::from_secs;
+    let action = prop_oneof![
+        Just(MaxPrefixAction::Warn),
+        (1u64..=86_400).prop_map(move |s| MaxPrefixAction::Restart(seconds(s))),
+        Just(MaxPrefixAction::Idle),
+    ];
+    let send_hold = prop::option::of(prop_oneof![Just(0u64), 65_536u64..200_000]);
+    (1u32.., action, 1u8..=100, send_hold, 0u64..=240).prop_map(move |(limit, action, warn_at, send_hold, delay)| {
+        PeerPolicy {
+            max_prefix: MaxPrefixSettings { limit, action, warn_at },
+            send_hold_time: send_hold.map(seconds),
+            delay_open: seconds(delay),
+        }
+    })
+}
+
 fn bgp() -> impl Strategy<Value = BgpSettings> {
     let interface = "[a-zA-Z][a-zA-Z0-9._-]{0,14}".prop_filter("not the loopback", |name| name != "lo");
     let neighbour =
         prop_oneof![prefix().prop_map(|p| Neighbour::Address(p.addr())), interface.prop_map(Neighbour::Interface)];
-    let peer = (neighbour, 1u16.., prop::option::of(1u32..23456), 3u64..=65535, any::<bool>());
-    let peer = peer.prop_map(|(neighbour, port, asn, hold, passive)| PeerSettings {
+    let peer = (neighbour, 1u16.., prop::option::of(1u32..23456), 3u64..=65535, any::<bool>(), policy());
+    let peer = peer.prop_map(|(neighbour, port, asn, hold, passive, policy)| PeerSettings {
         neighbour,
         port,
         asn,
         hold_time: std::time::Duration::from_secs(hold),
         passive,
+        policy,
     });
     (65536u32..u32::MAX, any::<u16>(), any::<bool>(), prop::collection::vec(peer, 1..3)).prop_map(
         |(asn, port, accept_default, peers)| BgpSettings {

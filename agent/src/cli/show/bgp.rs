@@ -39,6 +39,7 @@ pub(crate) fn peers(views: &[PeerView]) -> String {
             notes.extend(peer.retry_in_seconds.map(|s| format!("next attempt in {}", span(s))));
         }
         notes.extend(peer.not_announced.iter().cloned());
+        notes.extend(peer.prefix_limits.iter().filter(|l| l.contains(" its limit ")).map(|l| format!("it sent {l}")));
         if peer.update_errors > 0 {
             notes.push(format!("{} malformed UPDATEs", peer.update_errors));
         }

@@ -31,10 +31,6 @@ fn keys_whose_feature_is_not_built_are_refused_by_name() {
                 "graceful_restart = true",
                 "8:1: `graceful_restart` in [[bgp.peer]] is known, but this version has no graceful restart: remove it",
             ),
-            (
-                "max_prefix = 10",
-                "8:1: `max_prefix` in [[bgp.peer]] is known, but this version has no limit on the prefixes of a peer: remove it",
-            ),
         ],
     );
     check(

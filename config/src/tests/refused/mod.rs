@@ -8,6 +8,7 @@ mod ipam;
 mod keys;
 mod later;
 mod node;
+mod policy;
 mod store;
 
 /// Holds the messages about each text, one per line and without the file's name, against what is expected.

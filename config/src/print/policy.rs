@@ -1,0 +1,25 @@
+//! What limits a leaf, as text.
+
+use std::fmt::{Result, Write};
+
+use crate::duration;
+use crate::settings::{MaxPrefixAction, PeerPolicy};
+
+pub(super) fn write(out: &mut String, policy: &PeerPolicy) -> Result {
+    let max = &policy.max_prefix;
+    write!(
+        out,
+        "max_prefix = {{ limit = {}, action = \"{}\", warn_at = {}",
+        max.limit,
+        max.action.name(),
+        max.warn_at
+    )?;
+    if let MaxPrefixAction::Restart(after) = max.action {
+        write!(out, ", restart_after = \"{}\"", duration::print(after))?;
+    }
+    writeln!(out, " }}")?;
+    if let Some(time) = policy.send_hold_time {
+        writeln!(out, "send_hold_time = \"{}\"", duration::print(time))?;
+    }
+    writeln!(out, "delay_open = \"{}\"", duration::print(policy.delay_open))
+}

@@ -1,0 +1,69 @@
+//! What a leaf may do, and what it is told.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// The keys of `[[bgp.peer]]` that limit a leaf.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct PeerPolicy {
+    /// How many prefixes it may send; default 1,000,000 of each family, and only a warning beyond.
+    pub max_prefix: MaxPrefixSettings,
+    /// How long it may take nothing of what it is sent. `None`: 8 minutes or twice the hold time, whichever is more; zero: for
+    /// ever.
+    pub send_hold_time: Option<Duration>,
+    /// How long our OPEN waits for the leaf's; default 0: it is sent at once.
+    pub delay_open: Duration,
+}
+
+/// `max_prefix = { ... }`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct MaxPrefixSettings {
+    /// The most prefixes of one family; default 1,000,000; at least 1.
+    pub limit: u32,
+    /// What follows when there are more; default a warning.
+    pub action: MaxPrefixAction,
+    /// From how many percent of the limit on a warning is given; default 75; 1 to 100.
+    pub warn_at: u8,
+}
+
+/// What follows when a leaf sends more than it may.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum MaxPrefixAction {
+    /// It is said, and nothing else.
+    Warn,
+    /// The session ends, and starts anew after this time; default 60 s, from 1 s to 24 h.
+    Restart(Duration),
+    /// The session ends until an operator says otherwise.
+    Idle,
+}
+
+impl MaxPrefixAction {
+    /// The names as the configuration writes them.
+    pub const NAMES: [&str; 3] = ["warn", "restart", "idle"];
+
+    /// The action as the configuration writes it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Warn => "warn",
+            Self::Restart(_) => "restart",
+            Self::Idle => "idle",
+        }
+    }
+}
+
+impl MaxPrefixSettings {
+    /// Default limit: far above the table of any fabric, and what a node with a gigabyte of memory can still hold.
+    pub const LIMIT: u32 = 1_000_000;
+    /// Default share of the limit that is worth a warning, in percent.
+    pub const WARN_AT: u8 = 75;
+    /// Default wait of [`MaxPrefixAction::Restart`].
+    pub const RESTART_AFTER: Duration = Duration::from_secs(60);
+}
+
+impl Default for MaxPrefixSettings {
+    fn default() -> Self {
+        Self { limit: Self::LIMIT, action: MaxPrefixAction::Warn, warn_at: Self::WARN_AT }
+    }
+}

@@ -1,0 +1,41 @@
+use super::*;
+
+#[test]
+fn limits_that_cannot_be() {
+    check(
+        peer,
+        &[
+            ("max_prefix = 10", "8:14: max_prefix is a number: write it as { limit = 10000, action = \"warn\" }"),
+            (
+                "max_prefix = { action = \"idle\" }",
+                "8:14: max_prefix needs `limit`: write the most prefixes of one family, limit = 10000",
+            ),
+            ("max_prefix = { limit = 0 }", "8:24: `limit` in max_prefix is 0: write a number from 1 to 4294967295"),
+            (
+                "max_prefix = { limit = 9, warn_at = 101 }",
+                "8:37: `warn_at` in max_prefix is 101: write a number from 1 to 100",
+            ),
+            (
+                "max_prefix = { limit = 9, action = \"restrat\" }",
+                "8:36: there is no action \"restrat\" of max_prefix: did you mean \"restart\"? The actions are warn, restart and idle",
+            ),
+            (
+                "max_prefix = { limit = 9, action = \"idle\", restart_after = \"60s\" }",
+                "8:60: `restart_after` is for action = \"restart\", but the action is \"idle\": remove it, or write action = \"restart\"",
+            ),
+            (
+                "max_prefix = { limit = 9, action = \"restart\", restart_after = \"0s\" }",
+                "8:63: `restart_after` in max_prefix is 0s: write \"1s\" to \"24h\"",
+            ),
+            (
+                "max_prefix = { limit = 9, actoin = \"restart\" }",
+                "8:27: max_prefix has no key \"actoin\": did you mean \"action\"? Its keys are limit, action, warn_at, restart_after",
+            ),
+            (
+                "send_hold_time = \"9s\"",
+                "8:18: `send_hold_time` is 9s, no longer than the hold time of 9s: write more, such as \"8m\", or \"0s\" to wait for ever",
+            ),
+            ("delay_open = \"5m\"", "8:14: `delay_open` in [[bgp.peer]] is 5m: write \"0s\" to \"4m\""),
+        ],
+    );
+}
