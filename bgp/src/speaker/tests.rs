@@ -1,6 +1,7 @@
 //! Two speakers, one pretended network, virtual time.
 
 mod scripted;
+mod simulation;
 mod world;
 
 use std::time::Duration;

@@ -122,6 +122,12 @@ impl World {
         self.with(node, |s, now| s.set_peers(peers, now));
     }
 
+    /// Changes a speaker's settings for its neighbour.
+    pub(super) fn reconfigure(&mut self, node: usize, change: impl FnOnce(&mut PeerConfig)) {
+        change(self.nodes[node].config.as_mut().unwrap());
+        self.configure(node);
+    }
+
     /// Kills a speaker and starts a new one in its place. The other side learns of it when it next sends something.
     pub(super) fn restart(&mut self, node: usize) {
         let mut seed = [0; 32];
@@ -272,6 +278,16 @@ impl World {
     pub(super) fn lose_all(&mut self) {
         self.other.clear();
         self.queue.clear();
+    }
+
+    /// Breaks every connection, and every end hears of it: what TCP's own keepalives do where BGP sends none.
+    pub(super) fn reset_all(&mut self) {
+        // Also those whose other end closed while nothing got through.
+        let ends: BTreeSet<End> = self.other.keys().chain(&self.opened).copied().collect();
+        self.lose_all();
+        for end in ends {
+            self.towards(end, Event::Closed { conn: end.1, error: Some("timed out".to_owned()) });
+        }
     }
 
     /// Makes the next thing happen, if it does so by `until`.
