@@ -11,6 +11,7 @@
 //! | [`rib`] | the routes learned, interned attributes, the decision process and its reasons; Adj-RIB-Out |
 //! | [`guard`] | the one way to announce: proof of ownership, checked again on the bytes |
 //! | [`limit`] | how many prefixes a neighbour may send |
+//! | [`trace`] | the last messages of each neighbour |
 //! | [`view`] | what an operator sees |
 //!
 //! A node is not a transit: nothing learned is ever announced. Adj-RIB-Out is computed from [`guard::Originated`] values only;
@@ -24,6 +25,7 @@ pub mod limit;
 pub mod rib;
 mod session;
 pub mod speaker;
+pub mod trace;
 pub mod view;
 pub mod wire;
 

@@ -15,6 +15,7 @@ use crate::config::{ConfigError, ConnId, PeerConfig};
 use crate::event::{DownReason, TooManyPrefixes};
 use crate::limit::LimitLevel;
 use crate::rib::{AdjOut, AttrId, Reason, Rib, SourceId};
+use crate::trace::Trace;
 use crate::view::{PeerCounters, SessionState};
 use crate::wire::{Notification, Open};
 
@@ -168,6 +169,7 @@ pub(crate) struct Peer {
     pub(crate) counters: PeerCounters,
     pub(crate) established_count: u64,
     pub(crate) state_since: (SessionState, Duration),
+    pub(crate) trace: Trace,
     pub(crate) last_down: Option<DownReason>,
     pub(crate) last_sent: Option<Notification>,
     pub(crate) last_received: Option<Notification>,
@@ -193,6 +195,7 @@ impl Peer {
             counters: PeerCounters::default(),
             established_count: 0,
             state_since: (SessionState::Idle, now),
+            trace: Trace::default(),
             last_down: None,
             last_sent: None,
             last_received: None,
@@ -293,6 +296,7 @@ impl Peer {
         let state = self.view_state();
         if self.state_since.0 != state {
             self.state_since = (state, now);
+            self.trace.state(state, now);
         }
     }
 

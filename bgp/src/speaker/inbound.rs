@@ -51,6 +51,7 @@ impl Speaker {
         while *budget > 0 {
             match wire::frame(input.get(at..).unwrap_or_default()) {
                 Ok(Some(frame)) => {
+                    self.trace_received(id, conn, input.get(at..at + frame.len).unwrap_or_default(), now);
                     at += frame.len;
                     *budget = budget.saturating_sub(MESSAGE_COST);
                     self.message(id, conn, &frame, budget, now);
@@ -88,6 +89,13 @@ impl Speaker {
         }
         if drained && let Some(error) = c.eof.take() {
             self.step(id, conn, Input::TcpClosed(error), now);
+        }
+    }
+
+    fn trace_received(&mut self, id: PeerId, conn: ConnId, message: &[u8], now: Duration) {
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        if let Some(ends) = peer.conns.iter().find(|c| c.id == conn).and_then(|c| c.ends) {
+            peer.trace.message((conn, false), ends, message, now);
         }
     }
 

@@ -27,10 +27,13 @@ impl Speaker {
         if let Some(peer) = self.peers.get_mut(&id) {
             peer.counters.messages_out += 1;
             peer.counters.bytes_out += bytes.len() as u64;
-            let Peer { config, conns, .. } = peer;
+            let Peer { config, conns, trace, .. } = peer;
             if let Some(c) = conns.iter_mut().find(|c| c.id == conn) {
                 c.outstanding += bytes.len();
                 Peer::await_taking(config, c, self.now);
+                if let Some(ends) = c.ends {
+                    trace.message((conn, true), ends, &bytes, self.now);
+                }
             }
         }
         self.actions.push_back(Action::Send { conn, bytes: Bytes::from(bytes) });

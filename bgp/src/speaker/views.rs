@@ -9,6 +9,7 @@ use crate::config::{ConnId, PeerId};
 use crate::rib::LocRoute;
 use crate::session::Timer;
 use crate::session::peer::{Conn, Peer};
+use crate::trace::TraceEntry;
 use crate::view::{
     AdvertisedView, NotAnnounced, NotAnnouncedBecause, PathView, PeerView, RibSizes, SessionState, SessionView,
 };
@@ -17,6 +18,12 @@ impl Speaker {
     /// All neighbours, in order.
     pub fn peers(&self) -> impl Iterator<Item = PeerView> {
         self.peers.iter().map(|(id, peer)| self.peer_view(*id, peer))
+    }
+
+    /// The last messages and states of one neighbour, oldest first.
+    #[must_use]
+    pub fn trace(&self, peer: PeerId) -> Vec<TraceEntry> {
+        self.peers.get(&peer).map(|p| p.trace.entries()).unwrap_or_default()
     }
 
     /// The state of one neighbour; cheaper than its whole view.
