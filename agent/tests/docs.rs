@@ -7,7 +7,7 @@
 )]
 
 use petiole::io::api::Addresses;
-use petiole_node::view::{AdvertisedView, BlocksView, FibEntry, PathView, PeerView, StatusView, WhyView};
+use petiole_node::view::{AdvertisedView, BlocksView, FibEntry, PathView, PeerView, StatusView, TraceView, WhyView};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -34,6 +34,7 @@ fn every_example_is_what_the_code_prints() {
     same::<StatusView>("StatusView");
     same::<Vec<PeerView>>("[PeerView]");
     same::<Vec<PathView>>("[PathView]");
+    same::<Vec<TraceView>>("[TraceView]");
     same::<Vec<AdvertisedView>>("[AdvertisedView]");
     same::<BlocksView>("BlocksView");
     same::<Addresses>("Addresses");

@@ -27,6 +27,10 @@ impl Node {
                 Ok(answer) => answer,
                 Err(why) => return self.push(Effect::Reply { id, answer: Err(why) }),
             },
+            Query::Trace(peer) => match self.trace(&peer) {
+                Ok(trace) => Answer::Trace(trace),
+                Err(why) => return self.push(Effect::Reply { id, answer: Err(why) }),
+            },
             Query::Blocks => Answer::Blocks(self.blocks()),
             Query::Fib => Answer::Fib(self.fib_entries()),
             Query::Why(prefix) => Answer::Why(Box::new(self.why(prefix))),

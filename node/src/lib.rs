@@ -24,6 +24,7 @@ pub mod saved;
 mod seed;
 mod sessions;
 mod status;
+mod trace;
 pub mod uplink;
 pub mod view;
 mod why;

@@ -20,6 +20,7 @@ use crate::health::{Gate, Verdict};
 use crate::input::{Done, EffectId, GateId, Input, Now, QueryId, UnixNanos};
 use crate::saved::Saved;
 use crate::seed;
+use crate::trace::Traces;
 use crate::uplink::{NoUplink, Topology, Uplink};
 
 /// The brain of one node.
@@ -58,6 +59,7 @@ pub struct Node {
     pub(crate) troubles: BTreeMap<String, String>,
     pub(crate) problems: BTreeSet<String>,
     pub(crate) guard_stops: u64,
+    pub(crate) traces: Traces,
 
     /// What was written last.
     pub(crate) written: Option<Saved>,
@@ -124,6 +126,7 @@ impl Node {
             troubles: BTreeMap::new(),
             problems: BTreeSet::new(),
             guard_stops: 0,
+            traces: Traces::default(),
             written: None,
             saving: None,
             save_again: None,
@@ -419,6 +422,7 @@ impl Node {
     }
 
     pub(crate) fn log(&mut self, event: Event) {
+        self.traces.note(&event, |name| self.uplinks.keys().any(|id| id.to_string() == name), self.now.mono);
         self.effects.push_back(Effect::Log(event));
     }
 

@@ -1,6 +1,6 @@
 //! Questions of operators and their answers: the shapes behind `-o json`, which are documented in `docs/cli.md` and stable.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use petiole_bgp::PeerId;
 use petiole_prefix::{Family, Prefix};
@@ -37,6 +37,8 @@ pub enum Query {
     },
     /// `petiole ipam release IP`.
     Release(IpAddr),
+    /// `petiole bgp trace PEER`: the leaf by its name in `bgp peers`.
+    Trace(String),
     /// `/metrics`.
     Metrics,
 }
@@ -147,6 +149,29 @@ pub struct AdvertisedView {
     pub not_announced: Option<String>,
 }
 
+/// One thing that happened on a session, for `petiole bgp trace`.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct TraceView {
+    /// When, in seconds since 1970.
+    pub unix_seconds: f64,
+    /// `message`, `state` or `event`.
+    pub kind: String,
+    /// Of a message: whether it was ours.
+    pub sent: Option<bool>,
+    /// Of a message: over which connection.
+    pub connection: Option<String>,
+    /// Of a message: our end.
+    pub local: Option<SocketAddr>,
+    /// Of a message: their end.
+    pub remote: Option<SocketAddr>,
+    /// Of a message: its octets, header included.
+    pub length: Option<u64>,
+    /// In words.
+    pub what: String,
+    /// Of a message: it, or its first 4,096 octets, in hexadecimal.
+    pub bytes: Option<String>,
+}
+
 /// Which of the speaker's tables.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -171,6 +196,8 @@ pub enum Answer {
     Received(Vec<PathView>),
     /// To [`Query::Routes`] with [`RouteTable::Advertised`].
     Advertised(Vec<AdvertisedView>),
+    /// To [`Query::Trace`], oldest first.
+    Trace(Vec<TraceView>),
     /// To [`Query::Blocks`].
     Blocks(BlocksView),
     /// To [`Query::Fib`].

@@ -121,6 +121,24 @@ pub(super) enum Bgp {
         #[arg(value_name = "TABLE|PEER", num_args = 0..=2)]
         what: Vec<String>,
     },
+    /// The last messages and events of one session, oldest first
+    #[command(after_help = "Examples:
+  petiole bgp trace 10.122.101.0
+  petiole bgp trace 10.122.101.0 --last 20
+  petiole bgp trace 10.122.101.0 --pcap leaf.pcap    then: wireshark leaf.pcap
+
+The agent always keeps up to 1,024 messages of each leaf. The file holds them as TCP segments, with the addresses and ports of
+the session; what the kernel's TCP did is not known to it.")]
+    Trace {
+        /// The leaf, as `petiole bgp peers` names it
+        peer: String,
+        /// Only so many, the newest
+        #[arg(long, value_name = "N")]
+        last: Option<usize>,
+        /// Write the messages to a file for Wireshark or tshark
+        #[arg(long, value_name = "FILE")]
+        pcap: Option<PathBuf>,
+    },
 }
 
 #[derive(Debug, Subcommand)]

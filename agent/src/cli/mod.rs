@@ -4,6 +4,7 @@ mod agent;
 mod args;
 mod check;
 pub mod client;
+mod pcap;
 mod show;
 mod table;
 
@@ -11,9 +12,11 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use clap::Parser;
-use petiole_node::view::{AdvertisedView, BlocksView, FibEntry, PathView, PeerView, RouteTable, StatusView, WhyView};
+use petiole_node::view::{
+    AdvertisedView, BlocksView, FibEntry, PathView, PeerView, RouteTable, StatusView, TraceView, WhyView,
+};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -79,6 +82,16 @@ async fn ask(command: Command, socket: PathBuf, output: Output) -> Result<()> {
                     print(answer, output, |v: Vec<PathView>| show::bgp::received(&v, table))
                 }
             }
+        }
+        Command::Bgp { command: Bgp::Trace { peer, last, pcap } } => {
+            let answer = get(format!("/v1/bgp/trace?peer={peer}")).await?;
+            let Some(file) = pcap else {
+                return print(answer, output, |v: Vec<TraceView>| show::trace::trace(&v, last));
+            };
+            let views: Vec<TraceView> =
+                serde_json::from_value(answer).context("the agent's answer is not understood")?;
+            let written = pcap::write(&file, &views).with_context(|| format!("cannot write {}", file.display()))?;
+            emit(&format!("{written} messages written to {}\n", file.display()))
         }
         Command::Ipam { command: Ipam::Blocks } => {
             print(get("/v1/ipam/blocks".into()).await?, output, |v: BlocksView| show::ipam::blocks(&v))

@@ -30,6 +30,14 @@ pub struct RoutesRequest {
     pub peer: Option<PeerId>,
 }
 
+/// What `GET /v1/bgp/trace` is asked for.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TraceRequest {
+    /// The leaf, by its name in `bgp peers`.
+    pub peer: String,
+}
+
 /// What `GET /v1/why` is asked for.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -96,6 +104,7 @@ fn router(operators: Operators) -> Router {
         .route("/v1/status", get(|State(o): State<Operators>| plain(o, Query::Status)))
         .route("/v1/bgp/peers", get(|State(o): State<Operators>| plain(o, Query::Peers)))
         .route("/v1/bgp/routes", get(routes))
+        .route("/v1/bgp/trace", get(trace))
         .route("/v1/ipam/blocks", get(|State(o): State<Operators>| plain(o, Query::Blocks)))
         .route("/v1/ipam/assign", post(assign))
         .route("/v1/ipam/release", post(release))
@@ -120,6 +129,16 @@ async fn routes(
         Ok(Parameters(r)) => {
             plain(operators, Query::Routes { table: r.table.unwrap_or(RouteTable::Best), peer: r.peer }).await
         }
+        Err(e) => refuse(StatusCode::BAD_REQUEST, &e.body_text()),
+    }
+}
+
+async fn trace(
+    State(operators): State<Operators>,
+    asked: Result<Parameters<TraceRequest>, QueryRejection>,
+) -> Response {
+    match asked {
+        Ok(Parameters(r)) => plain(operators, Query::Trace(r.peer)).await,
         Err(e) => refuse(StatusCode::BAD_REQUEST, &e.body_text()),
     }
 }
@@ -154,6 +173,7 @@ fn body(answer: Answer) -> Response {
         Answer::Peers(view) => Json(view).into_response(),
         Answer::Received(view) => Json(view).into_response(),
         Answer::Advertised(view) => Json(view).into_response(),
+        Answer::Trace(view) => Json(view).into_response(),
         Answer::Blocks(view) => Json(view).into_response(),
         Answer::Fib(view) => Json(view).into_response(),
         Answer::Why(view) => Json(view).into_response(),

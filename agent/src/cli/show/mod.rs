@@ -4,6 +4,7 @@ pub(super) mod bgp;
 pub(super) mod fib;
 pub(super) mod ipam;
 pub(super) mod status;
+pub(super) mod trace;
 pub(super) mod why;
 
 #[cfg(test)]
