@@ -162,10 +162,10 @@ impl Run {
                 self.world.with(node, |s, now| s.handle_uplink(peer, true, now));
             }
             6 => {
-                self.world.with(node, |s, now| s.set_peer_enabled(peer, false, now));
+                self.world.with(node, |s, now| s.set_peer_enabled(peer, false, None, now));
                 let time = self.dice.below(5_000);
                 self.world.run(millis(time));
-                self.world.with(node, |s, now| s.set_peer_enabled(peer, true, now));
+                self.world.with(node, |s, now| s.set_peer_enabled(peer, true, None, now));
             }
             7 => {
                 self.settings.hold[node] = secs(self.dice.pick(&[3, 9, 90])).min(self.settings.hold[node] * 1000);
