@@ -188,7 +188,8 @@ impl Speaker {
     }
 
     /// Our next hops towards a neighbour, for families its session does not run over. The family it does run over uses the
-    /// session's own local address, unless one is given here. A family without a next hop is not announced.
+    /// session's own local address, unless one is given here; either may be link-local. IPv4 without a next hop of its own goes
+    /// with the IPv6 one where both sides agreed on that (RFC 8950). A family without a next hop is not announced.
     pub fn set_next_hops(&mut self, peer: PeerId, v4: Option<Ipv4Addr>, v6: Option<Ipv6Addr>, now: Duration) {
         self.advance(now);
         let Some(p) = self.peers.get_mut(&peer) else { return };

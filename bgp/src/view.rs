@@ -116,6 +116,8 @@ pub struct SessionView {
     pub four_octet_as: bool,
     /// Whether both sides can be asked to send everything again (RFC 2918).
     pub route_refresh: bool,
+    /// Whether IPv4 prefixes may have IPv6 next hops (RFC 8950).
+    pub extended_next_hop: bool,
     /// What we offered.
     pub capabilities_sent: Vec<Capability>,
     /// What they offered.

@@ -12,7 +12,8 @@ mod refresh;
 mod update;
 
 pub use attr::{
-    Aggregator, AsPath, Attributes, Origin, OutAttributes, Segment, SegmentKind, UnknownAttribute, end_of_rib, withdraw,
+    Aggregator, AsPath, Attributes, Origin, OutAttributes, OutCommunities, Segment, SegmentKind, TooManyCommunities,
+    UnknownAttribute, end_of_rib, withdraw,
 };
 pub use capability::{
     AddPath, AddPathFamily, Capability, ExtendedNextHop, GracefulFamily, GracefulRestart, LongLived, LongLivedFamily,
@@ -37,6 +38,9 @@ pub const HEADER_LEN: usize = 19;
 
 /// Largest message, header included (RFC 4271 section 4).
 pub const MAX_MESSAGE_LEN: usize = 4096;
+
+/// Largest message to or from who offered to read them, header included (RFC 8654 section 4).
+pub const MAX_EXTENDED_MESSAGE_LEN: usize = 65535;
 
 /// The first message of `bytes`: its type, its body, and what follows. `None` if it is not whole or its length is impossible.
 #[must_use]

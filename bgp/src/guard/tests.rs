@@ -18,7 +18,7 @@ fn announce(prefixes: &[Prefix]) -> Vec<u8> {
         Family::V4 => "10.0.0.1",
         Family::V6 => "fd00::1",
     };
-    let out = OutAttributes { asn: 65001, four_octet_as: true, next_hop: next_hop.parse().unwrap(), link_local: None };
+    let out = OutAttributes::new(65001, next_hop.parse().unwrap());
     let mut bytes = Vec::new();
     assert_eq!(out.announce(prefixes, &mut bytes), prefixes.len());
     bytes

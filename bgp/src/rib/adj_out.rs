@@ -4,13 +4,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use petiole_prefix::{Family, Prefix};
 
 use crate::guard::Originated;
 use crate::view::{NotAnnouncedBecause, SentView};
-use crate::wire::{OutAttributes, end_of_rib, withdraw};
+use crate::wire::{OutAttributes, OutCommunities, end_of_rib, withdraw};
 
 /// What of the session announcements depend on.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -18,21 +19,38 @@ pub(crate) struct OutContext {
     pub(crate) asn: u32,
     pub(crate) four_octet_as: bool,
     pub(crate) families: BTreeSet<Family>,
+    /// IPv4 may go with an IPv6 next hop (RFC 8950).
+    pub(crate) extended_next_hop: bool,
+    /// Our link-local end of the session, told beside a global next hop.
+    pub(crate) link_local: Option<Ipv6Addr>,
+    pub(crate) communities: Arc<OutCommunities>,
+    /// Largest message they read.
+    pub(crate) max_message_len: usize,
     pub(crate) next_hop_v4: Option<Ipv4Addr>,
     pub(crate) next_hop_v6: Option<Ipv6Addr>,
 }
 
 impl OutContext {
-    fn attributes(&self, family: Family) -> Result<OutAttributes, NotAnnouncedBecause> {
+    fn attributes(&self, family: Family) -> Result<Arc<OutAttributes>, NotAnnouncedBecause> {
         if !self.families.contains(&family) {
             return Err(NotAnnouncedBecause::FamilyNotNegotiated);
         }
-        let next_hop: Option<IpAddr> = match family {
-            Family::V4 => self.next_hop_v4.map(Into::into),
-            Family::V6 => self.next_hop_v6.map(Into::into),
+        let (v4, v6) = (self.next_hop_v4.map(IpAddr::V4), self.next_hop_v6.map(IpAddr::V6));
+        let next_hop = match family {
+            Family::V4 => v4.or_else(|| v6.filter(|_| self.extended_next_hop)),
+            Family::V6 => v6,
         };
         let next_hop = next_hop.ok_or(NotAnnouncedBecause::NoNextHop)?;
-        Ok(OutAttributes { asn: self.asn, four_octet_as: self.four_octet_as, next_hop, link_local: None })
+        // Only beside a global address does it say something of its own.
+        let global = matches!(next_hop, IpAddr::V6(a) if !a.is_unicast_link_local());
+        Ok(Arc::new(OutAttributes {
+            asn: self.asn,
+            four_octet_as: self.four_octet_as,
+            next_hop,
+            link_local: self.link_local.filter(|_| global),
+            communities: Arc::clone(&self.communities),
+            max_message_len: self.max_message_len,
+        }))
     }
 
     /// Why this family is not announced, if it is not.
@@ -50,7 +68,7 @@ pub(crate) enum Flush {
 }
 
 struct Told {
-    attributes: OutAttributes,
+    attributes: Arc<OutAttributes>,
     at: Duration,
 }
 
@@ -181,7 +199,7 @@ impl AdjOut {
         for prefix in &news {
             self.again.remove(prefix);
         }
-        self.told.extend(news.iter().map(|p| (*p, Told { attributes, at: now })));
+        self.told.extend(news.iter().map(|p| (*p, Told { attributes: Arc::clone(&attributes), at: now })));
         Some(Flush::Advertised(news, bytes))
     }
 

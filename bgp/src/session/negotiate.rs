@@ -54,11 +54,14 @@ pub(crate) struct Circumstances {
 }
 
 /// What we say in our OPEN.
-pub(crate) fn our_open(local: &LocalConfig, peer: &PeerConfig, _circumstances: Circumstances) -> Open {
+pub(crate) fn our_open(local: &LocalConfig, peer: &PeerConfig, circumstances: Circumstances) -> Open {
     let mut capabilities: Vec<_> = peer.families.iter().map(|f| Capability::Unicast(*f)).collect();
     // Graceful restart for no family at all: we do not restart gracefully, but End-of-RIB markers are sent only to who offers it.
     let markers = Capability::GracefulRestart(GracefulRestart::default());
     capabilities.extend([Capability::RouteRefresh, markers, Capability::FourOctetAs(local.asn)]);
+    if circumstances.over_ipv6 && peer.families.contains(&Family::V4) {
+        capabilities.push(Capability::ExtendedNextHop(vec![ExtendedNextHop::IPV4_OVER_IPV6]));
+    }
     Open { asn: local.asn, hold_time: peer.hold_time, router_id: local.router_id, capabilities }
 }
 

@@ -300,11 +300,12 @@ impl Peer {
         }
     }
 
-    /// Our next hops over a connection with this local end: as given, or the end itself where it is of the family.
+    /// Our next hops over a connection with this local end: as given, or the end itself where it is of the family. A link-local
+    /// end will do: who is at the other is on the link.
     pub(crate) fn next_hops_over(&self, local: SocketAddr) -> (Option<Ipv4Addr>, Option<Ipv6Addr>) {
         let (v4, v6) = match local.ip().to_canonical() {
             IpAddr::V4(a) => (Some(a), None),
-            IpAddr::V6(a) => (None, (!a.is_unicast_link_local()).then_some(a)),
+            IpAddr::V6(a) => (None, Some(a)),
         };
         (self.next_hops.0.or(v4), self.next_hops.1.or(v6))
     }

@@ -1,6 +1,7 @@
 //! Driving the sessions: connections in and out, steps of the state machine and what they ask for, timers.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::Speaker;
@@ -8,7 +9,6 @@ use crate::config::{ConnId, PeerId};
 use crate::event::{Action, DownReason, RefusedBecause, SpeakerEvent};
 use crate::rib::{AdjOut, OutContext};
 use crate::session::fsm::{self, OPEN_HOLD, StopReason};
-use crate::session::negotiate::Circumstances;
 use crate::session::peer::{FIRST_RETRY, STABLE_AFTER};
 use crate::session::{Conn, Established, Input, Output, State, Step, Timer, collision, negotiate};
 use crate::wire::{self, Notification, Open};
@@ -229,6 +229,17 @@ impl Speaker {
             asn: self.local.asn,
             four_octet_as: negotiated.update.four_octet_as,
             families: negotiated.update.families,
+            extended_next_hop: negotiated.update.extended_next_hop,
+            link_local: match local.ip() {
+                IpAddr::V6(a) if a.is_unicast_link_local() => Some(a),
+                _ => None,
+            },
+            communities: Arc::default(),
+            max_message_len: if negotiated.extended_out {
+                wire::MAX_EXTENDED_MESSAGE_LEN
+            } else {
+                wire::MAX_MESSAGE_LEN
+            },
             next_hop_v4,
             next_hop_v6,
         };

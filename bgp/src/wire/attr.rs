@@ -1,6 +1,7 @@
 //! Path attributes.
 
 mod as_path;
+mod communities;
 mod decode;
 mod encode;
 
@@ -9,6 +10,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use serde::Serialize;
 
 pub use as_path::{AsPath, Segment, SegmentKind};
+pub use communities::{OutCommunities, TooManyCommunities};
 pub(super) use decode::Scan;
 pub use encode::{OutAttributes, end_of_rib, withdraw};
 
@@ -53,9 +55,10 @@ pub struct Attributes {
     pub origin: Origin,
     /// AS_PATH, with AS4_PATH merged in.
     pub as_path: AsPath,
-    /// Next hop; the global one where IPv6 came with two.
+    /// Next hop. The global one where IPv6 came with two; the link-local one where the other is none. For IPv4 prefixes it may
+    /// be of IPv6 (RFC 8950).
     pub next_hop: IpAddr,
-    /// The link-local one of two IPv6 next hops (RFC 2545 section 3).
+    /// The link-local one beside a global IPv6 next hop (RFC 2545 section 3).
     pub next_hop_link_local: Option<Ipv6Addr>,
     /// MULTI_EXIT_DISC.
     pub med: Option<u32>,

@@ -1,6 +1,8 @@
 //! Tests of the codec: another implementation's bytes, RFC 7606's table, round trips, any bytes at all.
 
 mod capability;
+mod communities;
+mod next_hop;
 mod rfc7606;
 
 use std::net::{IpAddr, Ipv4Addr};
@@ -336,7 +338,7 @@ proptest! {
             Family::V4 => Ipv4Addr::from_bits(hop).into(),
             Family::V6 => std::net::Ipv6Addr::from_bits(u128::from(hop) << 64).into(),
         };
-        let out = OutAttributes { asn, four_octet_as, next_hop, link_local: None };
+        let out = OutAttributes { four_octet_as, ..OutAttributes::new(asn, next_hop) };
         let (mut told, mut gone) = (Vec::new(), Vec::new());
         let ctx = UpdateContext { four_octet_as, ..context() };
         let mut rest = &wanted[..];

@@ -103,7 +103,7 @@ impl<'a> Scan<'a> {
     fn one(&mut self, raw: Raw<'a>, ctx: &UpdateContext) -> Result<(), Reset> {
         // The MP attributes are read whatever their flags say: their prefixes must be known, if only to withdraw them.
         match raw.code {
-            code::MP_REACH_NLRI => self.read_mp_reach(raw)?,
+            code::MP_REACH_NLRI => self.read_mp_reach(raw, ctx)?,
             code::MP_UNREACH_NLRI => self.read_mp_unreach(raw)?,
             _ => {}
         }
@@ -195,7 +195,7 @@ impl<'a> Scan<'a> {
     }
 
     /// RFC 4760 section 3, RFC 7606 section 7.11.
-    fn read_mp_reach(&mut self, raw: Raw<'a>) -> Result<(), Reset> {
+    fn read_mp_reach(&mut self, raw: Raw<'a>, ctx: &UpdateContext) -> Result<(), Reset> {
         let broken = |what| Reset::new(Some(raw.code), what, 9, raw.whole);
         let [a, b, safi, next_hop_len, rest @ ..] = raw.value else { return Err(broken(Fault::Length)) };
         let (next_hop, rest) =
@@ -206,14 +206,9 @@ impl<'a> Scan<'a> {
             return Ok(());
         };
         let next_hop = match (family, next_hop.len()) {
-            (Family::V4, _) => fixed::<4>(next_hop).map(|a| MpNextHop { global: a.into(), link_local: None }),
-            (Family::V6, 32) => next_hop.split_first_chunk::<16>().and_then(|(global, link_local)| {
-                let link_local = Ipv6Addr::from(fixed::<16>(link_local)?);
-                // Some send two global addresses or an unspecified one; only a link-local is one (RFC 2545 section 3).
-                let link_local = link_local.is_unicast_link_local().then_some(link_local);
-                Some(MpNextHop { global: (*global).into(), link_local })
-            }),
-            (Family::V6, _) => fixed::<16>(next_hop).map(|a| MpNextHop { global: a.into(), link_local: None }),
+            (Family::V4, 4) => fixed::<4>(next_hop).map(|a| MpNextHop { global: a.into(), link_local: None }),
+            (Family::V4, _) if !ctx.extended_next_hop => None,
+            (Family::V4 | Family::V6, _) => ipv6_next_hop(next_hop),
         }
         .ok_or_else(|| broken(Fault::Length))?;
         let field = NlriField::new(family, prefixes).ok_or_else(|| broken(Fault::Nlri))?;
@@ -349,6 +344,24 @@ fn expected_flags(number: u8) -> Option<u8> {
         | code::ONLY_TO_CUSTOMER
         | code::PREFIX_SID => OPTIONAL | TRANSITIVE,
         _ => return None,
+    })
+}
+
+/// One or two IPv6 addresses (RFC 2545 section 3, RFC 8950 section 3). The first is meant to be global; over links without
+/// global addresses implementations send the unspecified one there, or the link-local one twice.
+fn ipv6_next_hop(octets: &[u8]) -> Option<MpNextHop> {
+    let (first, rest) = octets.split_first_chunk::<16>()?;
+    let first = Ipv6Addr::from(*first);
+    if rest.is_empty() {
+        return Some(MpNextHop { global: first.into(), link_local: None });
+    }
+    // Some send two global addresses; only a link-local one has a meaning there.
+    let second = Some(Ipv6Addr::from(fixed::<16>(rest)?)).filter(Ipv6Addr::is_unicast_link_local);
+    Some(match second {
+        Some(second) if first.is_unspecified() || first.is_unicast_link_local() => {
+            MpNextHop { global: second.into(), link_local: None }
+        }
+        _ => MpNextHop { global: first.into(), link_local: second },
     })
 }
 

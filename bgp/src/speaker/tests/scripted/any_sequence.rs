@@ -100,7 +100,7 @@ fn bytes_of(say: &Say) -> Vec<u8> {
         let mut bytes = Vec::new();
         for (family, next_hop) in [(Family::V4, REMOTE), (Family::V6, "fd00:122::")] {
             let list = of(list, family);
-            let out = OutAttributes { asn: 65001, four_octet_as: true, next_hop: ip(next_hop), link_local: None };
+            let out = OutAttributes::new(65001, ip(next_hop));
             if !list.is_empty() {
                 out.announce(&list, &mut bytes);
             }

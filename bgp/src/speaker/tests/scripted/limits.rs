@@ -68,7 +68,7 @@ fn each_family_is_counted_for_itself() {
     let (mut script, conn) = limited(10, OverLimit::Idle);
     script.say(conn, &announcement(&many(10)));
     let v6: Vec<Prefix> = (0..10).map(|i| prefix(&format!("fd00:{i}::/64"))).collect();
-    let out = OutAttributes { asn: 65001, four_octet_as: true, next_hop: ip("fd00:122::"), link_local: None };
+    let out = OutAttributes::new(65001, ip("fd00:122::"));
     let mut bytes = Vec::new();
     out.announce(&v6, &mut bytes);
     script.say(conn, &bytes);

@@ -15,7 +15,7 @@ fn a_flood_is_worked_off_in_pieces_and_is_no_silence() {
     let prefixes: Vec<Prefix> =
         (0..40_000u32).map(|i| Prefix::new(Ipv4Addr::from_bits(0x0b00_0000 | i << 6).into(), 26).unwrap()).collect();
     let mut bytes = Vec::new();
-    let out = OutAttributes { asn: 65001, four_octet_as: true, next_hop: ip(REMOTE), link_local: None };
+    let out = OutAttributes::new(65001, ip(REMOTE));
     let mut rest = &prefixes[..];
     while !rest.is_empty() {
         rest = &rest[out.announce(rest, &mut bytes)..];
