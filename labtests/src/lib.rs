@@ -20,6 +20,7 @@ pub mod bench;
 mod command;
 pub mod demo;
 pub mod fabric;
+pub mod interop;
 mod lab;
 mod netns;
 mod node;

@@ -10,7 +10,7 @@ use std::sync::Mutex;
 use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
 use petiole_labtests::{
-    Binaries, Lab, NodeHandle, Progress, Topology, bench, demo, down, existing, sandbox, serve, state,
+    Binaries, Lab, NodeHandle, Progress, Topology, bench, demo, down, existing, interop, sandbox, serve, state,
 };
 use serde_json::{Value, json};
 
@@ -68,6 +68,8 @@ enum Verb {
     Demo(demo::Options),
     /// Measure against targets; exit 0 only if all are met
     Bench(bench::Options),
+    /// Run every feature against every daemon as the leaf; exit 0 only if none failed
+    Interop(interop::Options),
     /// Answer HTTP with 200 while a file exists, with 503 while it does not
     Health {
         /// Address and port
@@ -139,6 +141,7 @@ fn run(verb: Verb) -> Result<ExitCode> {
         Verb::Status { which, output } => status(&which, output)?,
         Verb::Demo(options) => return demo::run(&options),
         Verb::Bench(options) => return bench::run(&options),
+        Verb::Interop(options) => return interop::run(&options),
         Verb::Health { listen, file } => serve::health(&listen, &file)?,
         Verb::Echo { listen } => {
             let name = rustix::system::uname().nodename().to_string_lossy().into_owned();

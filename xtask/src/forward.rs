@@ -20,7 +20,7 @@ pub(crate) fn lab(verb: &str, words: &[OsString]) -> Result<ExitCode> {
         packages::ensure(Need::Build)?;
     } else {
         packages::must_be_root(&format!("`cargo xtask {}{verb}`", if is_own_command(verb) { "" } else { "lab " }))?;
-        packages::ensure(Need::Lab)?;
+        packages::ensure(if verb == "interop" { Need::Interop } else { Need::Lab })?;
     }
     let built = artifacts::build()?;
     let mut command = Command::new(&built.lab);
@@ -34,5 +34,5 @@ pub(crate) fn lab(verb: &str, words: &[OsString]) -> Result<ExitCode> {
 }
 
 fn is_own_command(verb: &str) -> bool {
-    matches!(verb, "demo" | "bench")
+    matches!(verb, "demo" | "bench" | "interop")
 }

@@ -1,4 +1,4 @@
-//! The developer's commands: `cargo xtask demo`, `test`, `check`, `lab`, `bench`, `fuzz`.
+//! The developer's commands: `cargo xtask demo`, `test`, `check`, `lab`, `bench`, `interop`, `fuzz`.
 //!
 //! It links nothing of ours: it installs what the machine lacks, builds, then runs the built binaries, so that it starts
 //! on a machine where nothing else builds yet (the etcd client needs `protoc` before its build script runs).
@@ -78,6 +78,12 @@ enum Command {
         after_help = "Examples:\n  cargo xtask bench                  every bench\n  cargo xtask bench convergence"
     )]
     Bench(Forward),
+    /// Run every feature against FRR, BIRD, GoBGP, OpenBGPD and ExaBGP as the leaf, and write docs/interop.md
+    #[command(after_help = "Examples:
+  cargo xtask interop                                    everything, in about ten minutes
+  cargo xtask interop --only collision --daemon bird     one cell
+  cargo xtask interop --list                             the features")]
+    Interop(Forward),
     /// Fuzz one parser
     #[command(after_help = "Example:\n  cargo xtask fuzz bgp_message")]
     Fuzz {
@@ -139,6 +145,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Lab(LabCommand::Status(words)) => forward::lab("status", &words.args),
         Command::Lab(LabCommand::Image { topology, tar }) => image::build(topology.as_deref(), tar.as_deref()),
         Command::Bench(words) => forward::lab("bench", &words.args),
+        Command::Interop(words) => forward::lab("interop", &words.args),
         Command::Fuzz { target } => fuzz::run(&target),
     }
 }

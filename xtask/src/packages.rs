@@ -14,15 +14,25 @@ use anyhow::{Context, Result, bail};
 
 use crate::terminal;
 
-/// What a command is about to do, and so which packages it needs. Each includes the one before.
+/// What a command is about to do, and so which packages it needs. All but the first need what a build needs, and all
+/// but the first two what a lab needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Need {
     /// Compile the workspace.
     Build,
     /// Run topologies in network namespaces.
     Lab,
+    /// Run other BGP daemons against the agent.
+    Interop,
     /// Build and start the container image.
     Image,
+}
+
+impl Need {
+    /// Whether what `other` needs is needed as well.
+    fn covers(self, other: Self) -> bool {
+        other == self || (other < self && other <= Self::Lab)
+    }
 }
 
 /// One Debian package.
@@ -67,6 +77,14 @@ const PACKAGES: &[Package] = &[
     package(Need::Lab, "openssl", "openssl"),
     package(Need::Lab, "procps", "sysctl"),
     package(Need::Lab, "util-linux", "nsenter"),
+    // The daemons beside FRR, and a decoder that is not ours.
+    daemon(Need::Interop, "bird2", "bird", &["bird.service"]),
+    daemon(Need::Interop, "gobgpd", "gobgpd", &["gobgpd.service"]),
+    daemon(Need::Interop, "openbgpd", "bgpctl", &["openbgpd.service"]),
+    daemon(Need::Interop, "exabgp", "exabgp", &["exabgp.service"]),
+    package(Need::Interop, "tshark", "tshark"),
+    // ExaBGP 5 comes from PyPI into an environment of its own.
+    package(Need::Interop, "python3-venv", "/usr/lib/python3.11/ensurepip/__init__.py"),
     daemon(Need::Image, "docker.io", "dockerd", &["docker.service", "docker.socket", "containerd.service"]),
 ];
 
@@ -75,7 +93,7 @@ const PACKAGES: &[Package] = &[
 /// # Errors
 /// Names the packages to install by hand where this cannot do it: not Debian, not root, no archive within reach.
 pub(crate) fn ensure(need: Need) -> Result<()> {
-    let wanted: Vec<&Package> = PACKAGES.iter().filter(|package| package.need <= need).collect();
+    let wanted: Vec<&Package> = PACKAGES.iter().filter(|package| need.covers(package.need)).collect();
     let missing = if on_debian() { missing_by_dpkg(&wanted)? } else { missing_by_file(&wanted) };
     if missing.is_empty() {
         return Ok(());

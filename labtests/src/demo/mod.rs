@@ -5,7 +5,7 @@
 
 mod draw;
 mod facts;
-mod interrupt;
+pub(crate) mod interrupt;
 mod observe;
 mod plan;
 mod pods;

@@ -26,7 +26,10 @@ fn the_effective_user_is_the_second_number() {
 
 #[test]
 fn a_lab_needs_all_that_a_build_needs() {
-    assert!(Need::Build < Need::Lab && Need::Lab < Need::Image);
+    for need in [Need::Lab, Need::Interop, Need::Image] {
+        assert!(need.covers(Need::Build) && need.covers(Need::Lab) && need.covers(need));
+    }
+    assert!(!Need::Image.covers(Need::Interop) && !Need::Interop.covers(Need::Image) && !Need::Build.covers(Need::Lab));
 }
 
 #[test]

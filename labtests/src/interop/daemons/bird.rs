@@ -1,0 +1,143 @@
+//! BIRD 2, asked through birdc, which writes for people.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use anyhow::Result;
+
+use crate::Spawned;
+use crate::interop::daemon::{Daemon, Place, Received, Session};
+use crate::interop::wanted::{LEAF_ASN, LEAF_ID, Link, NODE_ASN, Route, Transport, Wanted};
+
+#[derive(Debug)]
+pub(crate) struct Bird {
+    place: Place,
+    wanted: Wanted,
+    process: Option<Spawned>,
+}
+
+impl Bird {
+    pub(crate) fn new(place: Place) -> Self {
+        Self { place, wanted: Wanted::default(), process: None }
+    }
+
+    fn birdc(&self, words: &[&str]) -> Result<String> {
+        let socket = self.place.path("bird.ctl");
+        self.place.exec(&[&["birdc", "-s", &socket], words].concat())
+    }
+
+    fn reconfigure(&self) -> Result<()> {
+        self.place.write("bird.conf", &configuration(&self.wanted, &self.place.path("bird.log")))?;
+        self.birdc(&["configure"]).map(drop)
+    }
+}
+
+fn configuration(wanted: &Wanted, log: &str) -> String {
+    let mut text = format!("log \"{log}\" all;\nrouter id {LEAF_ID};\nprotocol device {{}}\n");
+    for (family, v6) in [("ipv4", false), ("ipv6", true)] {
+        let _ = writeln!(text, "protocol static routes_{family} {{\n  {family};");
+        for route in wanted.routes.iter().filter(|route| route.is_v6() == v6) {
+            let _ = write!(text, "  route {} blackhole {{", route.prefix);
+            if let Some((a, b)) = route.community {
+                let _ = write!(text, " bgp_community.add(({a}, {b}));");
+            }
+            if let Some((a, b, c)) = route.large {
+                let _ = write!(text, " bgp_large_community.add(({a}, {b}, {c}));");
+            }
+            if let Some((a, b)) = route.target {
+                let _ = write!(text, " bgp_ext_community.add((rt, {a}, {b}));");
+            }
+            text.push_str(" };\n");
+        }
+        text.push_str("}\n");
+    }
+    for link in wanted.links() {
+        let (leaf, node) = (link.leaf(wanted.transport), link.node(wanted.transport));
+        let remote = if wanted.leaf_two_octet { "external".to_owned() } else { format!("as {NODE_ASN}") };
+        let _ = writeln!(
+            text,
+            "protocol bgp node{} {{\n  local {leaf} as {LEAF_ASN};\n  neighbor {node} {remote};\n  hold time {};\n  \
+             connect retry time 1;\n  connect delay time 1;\n  error wait time 1, 2;",
+            link.0, wanted.leaf_hold
+        );
+        if wanted.leaf_passive {
+            text.push_str("  passive on;\n");
+        }
+        if wanted.leaf_two_octet {
+            text.push_str("  enable as4 off;\n");
+        }
+        for (family, other) in [("ipv4", Transport::V4), ("ipv6", Transport::V6)] {
+            let own = if other == wanted.transport { String::new() } else { link.leaf(other) };
+            let hop = if own.is_empty() { own } else { format!(" next hop address {own};") };
+            let _ = writeln!(text, "  {family} {{ import all; export where source = RTS_STATIC;{hop} }};");
+        }
+        text.push_str("}\n");
+    }
+    text
+}
+
+/// The text after a label of `show protocols all`.
+fn after<'a>(text: &'a str, label: &str) -> Option<&'a str> {
+    text.lines().find_map(|line| Some(line.trim().strip_prefix(label)?.trim()))
+}
+
+impl Daemon for Bird {
+    fn start(&mut self, wanted: &Wanted) -> Result<()> {
+        self.wanted = wanted.clone();
+        let config = self.place.write("bird.conf", &configuration(wanted, &self.place.path("bird.log")))?;
+        let (socket, pid) = (self.place.path("bird.ctl"), self.place.path("bird.pid"));
+        let argv = ["bird", "-f", "-c", &config, "-s", &socket, "-P", &pid];
+        self.process = Some(self.place.spawn("bird.out", &argv)?);
+        self.place.listening(179)
+    }
+
+    fn session(&self, link: Link) -> Result<Session> {
+        let text = self.birdc(&["show", "protocols", "all", &format!("node{}", link.0)])?;
+        let state = after(&text, "BGP state:").unwrap_or("unknown").to_owned();
+        // `Hold timer: 7.093/9`: what is left, and the whole.
+        let hold = after(&text, "Hold timer:").and_then(|timer| timer.split_once('/')?.1.trim().parse().ok());
+        Ok(Session { established: state == "Established", state, hold })
+    }
+
+    fn received(&self) -> Result<BTreeMap<String, Received>> {
+        let text = self.birdc(&["show", "route", "all", "protocol", "node0"])?;
+        let mut found: BTreeMap<String, Received> = BTreeMap::new();
+        let mut prefix = String::new();
+        for line in text.lines() {
+            let first = line.split_ascii_whitespace().next().unwrap_or_default();
+            if !line.starts_with(['\t', ' ']) && first.contains('/') {
+                first.clone_into(&mut prefix);
+                found.insert(prefix.clone(), Received::default());
+            } else if let Some(route) = found.get_mut(&prefix) {
+                if let Some(path) = line.trim().strip_prefix("BGP.as_path:") {
+                    path.trim().clone_into(&mut route.as_path);
+                } else if let Some(hop) = line.trim().strip_prefix("BGP.next_hop:") {
+                    hop.split_ascii_whitespace().next().unwrap_or_default().clone_into(&mut route.next_hop);
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    fn announce(&mut self, route: &Route) -> Result<()> {
+        self.wanted.routes.push(route.clone());
+        self.reconfigure()
+    }
+
+    fn withdraw(&mut self, route: &Route) -> Result<()> {
+        self.wanted.routes.retain(|known| known != route);
+        self.reconfigure()
+    }
+
+    fn refresh(&mut self) -> Result<()> {
+        self.birdc(&["reload", "in", "node0"]).map(drop)
+    }
+
+    fn shutdown(&mut self, words: &str) -> Result<()> {
+        self.birdc(&["disable", "node0", &format!("\"{words}\"")]).map(drop)
+    }
+
+    fn log(&self) -> String {
+        self.place.tail("bird.log")
+    }
+}

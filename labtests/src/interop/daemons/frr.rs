@@ -1,0 +1,188 @@
+//! FRRouting: zebra and bgpd, asked through vtysh.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Result, anyhow};
+use serde_json::Value;
+
+use crate::interop::daemon::{Daemon, Place, Received, Session};
+use crate::interop::wanted::{LEAF_ASN, LEAF_ID, Link, NODE_ASN, Route, Transport, Wanted};
+use crate::{Spawned, check, eventually};
+
+const PROGRAMS: &str = "/usr/lib/frr";
+
+#[derive(Debug)]
+pub(crate) struct Frr {
+    place: Place,
+    transport: Transport,
+    processes: Vec<Spawned>,
+}
+
+impl Frr {
+    pub(crate) fn new(place: Place) -> Self {
+        Self { place, transport: Transport::V4, processes: Vec::new() }
+    }
+
+    fn run(&self, program: &str) -> Result<Spawned> {
+        let folder = self.place.folder.to_string_lossy();
+        let argv = [
+            &format!("{PROGRAMS}/{program}"),
+            "-f",
+            &self.place.path(&format!("{program}.conf")),
+            "-i",
+            &self.place.path(&format!("{program}.pid")),
+            "-z",
+            &self.place.path("zserv"),
+            "--vty_socket",
+            &folder,
+            "-P",
+            "0",
+        ];
+        self.place.spawn(&format!("{program}.log"), &argv)
+    }
+
+    fn vtysh(&self, lines: &[&str]) -> Result<String> {
+        let folder = self.place.folder.to_string_lossy();
+        let mut argv = vec!["vtysh", "--vty_socket", &folder];
+        for line in lines {
+            argv.extend(["-c", line]);
+        }
+        self.place.exec(&argv)
+    }
+
+    fn json(&self, line: &str) -> Result<Value> {
+        let text = self.vtysh(&[line])?;
+        serde_json::from_str(&text).map_err(|error| anyhow!("{line}: {error}: {text}"))
+    }
+
+    fn change(&self, family: &Route, line: &str) -> Result<()> {
+        let bgp = format!("router bgp {LEAF_ASN}");
+        let family = if family.is_v6() { "address-family ipv6 unicast" } else { "address-family ipv4 unicast" };
+        self.vtysh(&["configure terminal", &bgp, family, line]).map(drop)
+    }
+}
+
+fn configuration(wanted: &Wanted) -> String {
+    let mut text = format!(
+        "frr defaults datacenter\nlog stdout informational\nrouter bgp {LEAF_ASN}\n bgp router-id {LEAF_ID}\n \
+         bgp log-neighbor-changes\n no bgp ebgp-requires-policy\n no bgp default ipv4-unicast\n \
+         no bgp network import-check\n"
+    );
+    let nodes: Vec<String> = wanted.links().map(|link| link.node(wanted.transport)).collect();
+    for node in &nodes {
+        let hold = wanted.leaf_hold;
+        let remote = if wanted.leaf_two_octet { "external".to_owned() } else { NODE_ASN.to_string() };
+        let _ = write!(
+            text,
+            " neighbor {node} remote-as {remote}\n neighbor {node} advertisement-interval 0\n \
+             neighbor {node} timers {} {hold}\n neighbor {node} timers connect 1\n",
+            hold / 3
+        );
+        if wanted.leaf_passive {
+            let _ = writeln!(text, " neighbor {node} passive");
+        }
+        if wanted.leaf_two_octet {
+            let _ = writeln!(text, " neighbor {node} dont-capability-negotiate");
+        }
+    }
+    for (family, v6) in [("ipv4", false), ("ipv6", true)] {
+        let _ = writeln!(text, " address-family {family} unicast");
+        for (number, route) in (0..).zip(&wanted.routes).filter(|(_, route)| route.is_v6() == v6) {
+            let map = if has_communities(route) { format!(" route-map r{number}") } else { String::new() };
+            let _ = writeln!(text, "  network {}{map}", route.prefix);
+        }
+        for node in nodes.iter().filter(|_| !(wanted.leaf_two_octet && v6)) {
+            let _ = writeln!(text, "  neighbor {node} activate\n  neighbor {node} soft-reconfiguration inbound");
+        }
+        text.push_str(" exit-address-family\n");
+    }
+    text.push_str("exit\n");
+    for (number, route) in (0..).zip(&wanted.routes).filter(|(_, route)| has_communities(route)) {
+        let _ = writeln!(text, "route-map r{number} permit 10");
+        if let Some((a, b)) = route.community {
+            let _ = writeln!(text, " set community {a}:{b}");
+        }
+        if let Some((a, b, c)) = route.large {
+            let _ = writeln!(text, " set large-community {a}:{b}:{c}");
+        }
+        if let Some((a, b)) = route.target {
+            let _ = writeln!(text, " set extcommunity rt {a}:{b}");
+        }
+        text.push_str("exit\n");
+    }
+    text
+}
+
+fn has_communities(route: &Route) -> bool {
+    route.community.is_some() || route.large.is_some() || route.target.is_some()
+}
+
+impl Daemon for Frr {
+    fn start(&mut self, wanted: &Wanted) -> Result<()> {
+        self.transport = wanted.transport;
+        // It gives root up at once, and makes its sockets as its own user.
+        self.place.exec(&["chown", "frr:frr", &self.place.folder.to_string_lossy()])?;
+        self.place.write("zebra.conf", "log stdout informational\n")?;
+        self.place.write("bgpd.conf", &configuration(wanted))?;
+        self.processes.push(self.run("zebra")?);
+        let socket = self.place.path("zserv");
+        eventually(Duration::from_secs(10), "zebra answers", || check(Path::new(&socket).exists(), "no socket"))?;
+        self.processes.push(self.run("bgpd")?);
+        self.place.listening(179)
+    }
+
+    fn session(&self, link: Link) -> Result<Session> {
+        let node = link.node(self.transport);
+        let all = self.json(&format!("show bgp neighbors {node} json"))?;
+        let peer = &all[&node];
+        let state = peer["bgpState"].as_str().unwrap_or("unknown").to_owned();
+        let hold = peer["bgpTimerHoldTimeMsecs"].as_u64().map(|ms| ms / 1000);
+        Ok(Session { established: state == "Established", state, hold })
+    }
+
+    fn received(&self) -> Result<BTreeMap<String, Received>> {
+        let node = Link(0).node(self.transport);
+        let mut found = BTreeMap::new();
+        for family in ["ipv4", "ipv6"] {
+            let all = self.json(&format!("show bgp {family} unicast neighbors {node} received-routes json"))?;
+            for (prefix, route) in all["receivedRoutes"].as_object().into_iter().flatten() {
+                let next_hop = ["nextHopGlobal", "nextHop"].iter().find_map(|key| route[key].as_str());
+                let as_path = route["path"].as_str().unwrap_or_default().to_owned();
+                found.insert(prefix.clone(), Received { next_hop: next_hop.unwrap_or_default().to_owned(), as_path });
+            }
+        }
+        Ok(found)
+    }
+
+    fn announce(&mut self, route: &Route) -> Result<()> {
+        self.change(route, &format!("network {}", route.prefix))
+    }
+
+    fn withdraw(&mut self, route: &Route) -> Result<()> {
+        self.change(route, &format!("no network {}", route.prefix))
+    }
+
+    fn refresh(&mut self) -> Result<()> {
+        let node = Link(0).node(self.transport);
+        // With the routes kept as received it would not ask.
+        for family in ["ipv4", "ipv6"] {
+            let (bgp, family) = (format!("router bgp {LEAF_ASN}"), format!("address-family {family} unicast"));
+            let line = format!("no neighbor {node} soft-reconfiguration inbound");
+            self.vtysh(&["configure terminal", &bgp, &family, &line])?;
+        }
+        self.vtysh(&[&format!("clear bgp {node} in")]).map(drop)
+    }
+
+    fn shutdown(&mut self, words: &str) -> Result<()> {
+        let node = Link(0).node(self.transport);
+        let bgp = format!("router bgp {LEAF_ASN}");
+        self.vtysh(&["configure terminal", &bgp, &format!("neighbor {node} shutdown message {words}")]).map(drop)
+    }
+
+    fn log(&self) -> String {
+        self.place.tail("bgpd.log")
+    }
+}

@@ -1,0 +1,162 @@
+//! GoBGP 3 and 4, asked through `gobgp -j`.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+use serde_json::Value;
+
+use crate::Spawned;
+use crate::interop::daemon::{Daemon, Place, Received, Session, unsupported};
+use crate::interop::wanted::{LEAF_ASN, LEAF_ID, Link, NODE_ASN, Route, Transport, Wanted};
+
+#[derive(Debug)]
+pub(crate) struct GoBgp {
+    place: Place,
+    programs: PathBuf,
+    transport: Transport,
+    process: Option<Spawned>,
+}
+
+impl GoBgp {
+    /// With `gobgp` and `gobgpd` of a folder.
+    pub(crate) fn new(place: Place, programs: &Path) -> Self {
+        Self { place, programs: programs.to_owned(), transport: Transport::V4, process: None }
+    }
+
+    fn program(&self, name: &str) -> String {
+        self.programs.join(name).to_string_lossy().into_owned()
+    }
+
+    fn gobgp(&self, words: &[&str]) -> Result<String> {
+        self.place.exec(&[&[self.program("gobgp").as_str()], words].concat())
+    }
+
+    fn json(&self, words: &[&str]) -> Result<Value> {
+        self.place.json(&[&[self.program("gobgp").as_str(), "-j"], words].concat())
+    }
+
+    fn rib(&self, verb: &str, route: &Route) -> Result<()> {
+        let family = if route.is_v6() { ("ipv6", Transport::V6) } else { ("ipv4", Transport::V4) };
+        // An unspecified next hop becomes the session's own address, which is of the transport's family.
+        let own = if route.is_v6() { "::" } else { "0.0.0.0" };
+        let hop = if family.1 == self.transport { own.to_owned() } else { Link(0).leaf(family.1) };
+        let mut words =
+            ["global", "rib", "-a", family.0, verb, &route.prefix, "nexthop", &hop].map(str::to_owned).to_vec();
+        if let Some((a, b)) = route.community {
+            words.extend(["community".to_owned(), format!("{a}:{b}")]);
+        }
+        if let Some((a, b, c)) = route.large {
+            words.extend(["large-community".to_owned(), format!("{a}:{b}:{c}")]);
+        }
+        if let Some((a, b)) = route.target {
+            words.extend(["rt".to_owned(), format!("{a}:{b}")]);
+        }
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        self.gobgp(&words).map(drop)
+    }
+}
+
+fn configuration(wanted: &Wanted) -> String {
+    let listen: Vec<String> = wanted.links().map(|link| format!("\"{}\"", link.leaf(wanted.transport))).collect();
+    let mut text = format!(
+        "[global.config]\n  as = {LEAF_ASN}\n  router-id = \"{LEAF_ID}\"\n  local-address-list = [{}]\n",
+        listen.join(", ")
+    );
+    for link in wanted.links() {
+        let hold = wanted.leaf_hold;
+        let _ = write!(
+            text,
+            "[[neighbors]]\n  [neighbors.config]\n    neighbor-address = \"{}\"\n    peer-as = {NODE_ASN}\n  \
+             [neighbors.timers.config]\n    hold-time = {hold}\n    keepalive-interval = {}\n    connect-retry = 1\n    \
+             idle-hold-time-after-reset = 1\n  [neighbors.transport.config]\n    passive-mode = {}\n    \
+             local-address = \"{}\"\n",
+            link.node(wanted.transport),
+            hold / 3,
+            wanted.leaf_passive,
+            link.leaf(wanted.transport)
+        );
+        for family in ["ipv4-unicast", "ipv6-unicast"] {
+            let _ = write!(
+                text,
+                "  [[neighbors.afi-safis]]\n    [neighbors.afi-safis.config]\n      afi-safi-name = \"{family}\"\n"
+            );
+        }
+    }
+    text
+}
+
+/// Protobuf's names differ between versions: `session_state: 6`, and words.
+fn established(state: &Value) -> bool {
+    state.as_u64() == Some(6) || state.as_str().is_some_and(|word| word.eq_ignore_ascii_case("established"))
+}
+
+impl Daemon for GoBgp {
+    fn start(&mut self, wanted: &Wanted) -> Result<()> {
+        if wanted.leaf_two_octet {
+            return Err(unsupported("no setting turns the four-octet AS capability off"));
+        }
+        self.transport = wanted.transport;
+        let config = self.place.write("gobgpd.toml", &configuration(wanted))?;
+        let argv = [&self.program("gobgpd"), "-f", &config, "--api-hosts", "127.0.0.1:50051", "--pprof-disable"];
+        self.process = Some(self.place.spawn("gobgpd.log", &argv)?);
+        self.place.listening(50_051)?;
+        self.place.listening(179)?;
+        wanted.routes.iter().try_for_each(|route| self.rib("add", route))
+    }
+
+    fn session(&self, link: Link) -> Result<Session> {
+        let peer = self.json(&["neighbor", &link.node(self.transport)])?;
+        let state = &peer["state"]["session_state"];
+        let hold = ["negotiated_hold_time", "hold_time"].iter().find_map(|key| peer["timers"]["state"][key].as_f64());
+        Ok(Session { established: established(state), state: state.to_string(), hold: hold.map(|hold| hold as u64) })
+    }
+
+    fn received(&self) -> Result<BTreeMap<String, Received>> {
+        let node = Link(0).node(self.transport);
+        let mut found = BTreeMap::new();
+        for family in ["ipv4", "ipv6"] {
+            let all = self.json(&["neighbor", &node, "adj-in", "-a", family])?;
+            for (prefix, paths) in all.as_object().into_iter().flatten() {
+                let Some(path) = paths.get(0) else { bail!("{prefix} has no path") };
+                let mut route = Received::default();
+                for attribute in path["attrs"].as_array().into_iter().flatten() {
+                    match attribute["type"].as_u64() {
+                        Some(2) => {
+                            let numbers = attribute["as_paths"].as_array().into_iter().flatten();
+                            let numbers = numbers.flat_map(|segment| segment["asns"].as_array().into_iter().flatten());
+                            route.as_path = numbers.map(Value::to_string).collect::<Vec<_>>().join(" ");
+                        }
+                        Some(3 | 14) => {
+                            attribute["nexthop"].as_str().unwrap_or_default().clone_into(&mut route.next_hop);
+                        }
+                        _ => {}
+                    }
+                }
+                found.insert(prefix.clone(), route);
+            }
+        }
+        Ok(found)
+    }
+
+    fn announce(&mut self, route: &Route) -> Result<()> {
+        self.rib("add", route)
+    }
+
+    fn withdraw(&mut self, route: &Route) -> Result<()> {
+        self.rib("del", route)
+    }
+
+    fn refresh(&mut self) -> Result<()> {
+        self.gobgp(&["neighbor", &Link(0).node(self.transport), "softresetin"]).map(drop)
+    }
+
+    fn shutdown(&mut self, words: &str) -> Result<()> {
+        self.gobgp(&["neighbor", &Link(0).node(self.transport), "disable", "--reason", words]).map(drop)
+    }
+
+    fn log(&self) -> String {
+        self.place.tail("gobgpd.log")
+    }
+}

@@ -1,0 +1,140 @@
+//! OpenBGPD's portable version, asked through `bgpctl -j`.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use anyhow::Result;
+use serde_json::Value;
+
+use crate::Spawned;
+use crate::interop::daemon::{Daemon, Place, Received, Session};
+use crate::interop::wanted::{LEAF_ASN, LEAF_ID, Link, NODE_ASN, Route, Transport, Wanted};
+
+/// The home of `_openbgpd` in Debian.
+const HOME: &str = "/run/openbgpd";
+
+#[derive(Debug)]
+pub(crate) struct OpenBgpd {
+    place: Place,
+    transport: Transport,
+    process: Option<Spawned>,
+}
+
+impl OpenBgpd {
+    pub(crate) fn new(place: Place) -> Self {
+        Self { place, transport: Transport::V4, process: None }
+    }
+
+    fn bgpctl(&self, words: &[&str]) -> Result<String> {
+        let socket = self.place.path("bgpd.sock");
+        self.place.exec(&[&["bgpctl", "-s", &socket], words].concat())
+    }
+
+    fn json(&self, words: &[&str]) -> Result<Value> {
+        let socket = self.place.path("bgpd.sock");
+        self.place.json(&[&["bgpctl", "-j", "-s", &socket], words].concat())
+    }
+}
+
+/// The attributes of a `network`, as words.
+fn attributes(route: &Route) -> Vec<String> {
+    let mut words = Vec::new();
+    if let Some((a, b)) = route.community {
+        words.push(format!("community {a}:{b}"));
+    }
+    if let Some((a, b, c)) = route.large {
+        words.push(format!("large-community {a}:{b}:{c}"));
+    }
+    if let Some((a, b)) = route.target {
+        words.push(format!("ext-community rt {a}:{b}"));
+    }
+    words
+}
+
+fn configuration(wanted: &Wanted, socket: &str) -> String {
+    let mut text = format!(
+        "AS {LEAF_ASN}\nrouter-id {LEAF_ID}\nsocket \"{socket}\"\nfib-update no\nholdtime {}\nconnect-retry 1\n",
+        wanted.leaf_hold
+    );
+    for link in wanted.links() {
+        let _ = writeln!(text, "listen on {}", link.leaf(wanted.transport));
+    }
+    for route in &wanted.routes {
+        let mut words = attributes(route);
+        words.push(format!("nexthop {}", Link(0).leaf(if route.is_v6() { Transport::V6 } else { Transport::V4 })));
+        let _ = writeln!(text, "network {} set {{ {} }}", route.prefix, words.join(" "));
+    }
+    for link in wanted.links() {
+        let _ = write!(
+            text,
+            "neighbor {} {{\n  remote-as {NODE_ASN}\n  descr node{}\n  local-address {}\n  announce IPv4 unicast\n  \
+             announce IPv6 unicast\n",
+            link.node(wanted.transport),
+            link.0,
+            link.leaf(wanted.transport)
+        );
+        if wanted.leaf_passive {
+            text.push_str("  passive\n");
+        }
+        if wanted.leaf_two_octet {
+            text.push_str("  announce as-4byte no\n");
+        }
+        text.push_str("}\n");
+    }
+    text.push_str("allow from any\nallow to any\n");
+    text
+}
+
+impl Daemon for OpenBgpd {
+    fn start(&mut self, wanted: &Wanted) -> Result<()> {
+        self.transport = wanted.transport;
+        let config = self.place.write("bgpd.conf", &configuration(wanted, &self.place.path("bgpd.sock")))?;
+        // It insists that only its owner may read what may hold secrets.
+        self.place.exec(&["chmod", "600", &config])?;
+        // Its processes lock themselves up in their user's home, which a service's start would make.
+        self.place.exec(&["mkdir", "-p", HOME])?;
+        self.process = Some(self.place.spawn("bgpd.log", &["/usr/sbin/bgpd", "-d", "-v", "-f", &config])?);
+        self.place.listening(179)
+    }
+
+    fn session(&self, link: Link) -> Result<Session> {
+        let all = self.json(&["show", "neighbor", &link.node(self.transport)])?;
+        let peer = &all["neighbors"][0];
+        let state = peer["state"].as_str().unwrap_or("unknown").to_owned();
+        let hold = ["timers", "session"].iter().find_map(|key| peer[key]["holdtime"].as_u64());
+        Ok(Session { established: state == "Established", state, hold: hold.or_else(|| peer["holdtime"].as_u64()) })
+    }
+
+    fn received(&self) -> Result<BTreeMap<String, Received>> {
+        let all = self.json(&["show", "rib", "in", "neighbor", &Link(0).node(self.transport)])?;
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let routes = all["rib"].as_array().into_iter().flatten();
+        Ok(routes
+            .map(|route| {
+                let next_hop = text(&route["exit_nexthop"]);
+                (text(&route["prefix"]), Received { next_hop, as_path: text(&route["aspath"]) })
+            })
+            .collect())
+    }
+
+    fn announce(&mut self, route: &Route) -> Result<()> {
+        let hop = Link(0).leaf(if route.is_v6() { Transport::V6 } else { Transport::V4 });
+        self.bgpctl(&["network", "add", &route.prefix, "nexthop", &hop]).map(drop)
+    }
+
+    fn withdraw(&mut self, route: &Route) -> Result<()> {
+        self.bgpctl(&["network", "delete", &route.prefix]).map(drop)
+    }
+
+    fn refresh(&mut self) -> Result<()> {
+        self.bgpctl(&["neighbor", &Link(0).node(self.transport), "refresh"]).map(drop)
+    }
+
+    fn shutdown(&mut self, words: &str) -> Result<()> {
+        self.bgpctl(&["neighbor", &Link(0).node(self.transport), "down", words]).map(drop)
+    }
+
+    fn log(&self) -> String {
+        self.place.tail("bgpd.log")
+    }
+}

@@ -1,0 +1,117 @@
+//! The table of features; each is one function.
+
+mod routes;
+mod session;
+
+use anyhow::Result;
+
+use super::scene::Scene;
+
+/// One row of the table.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Feature {
+    /// As `--only` takes it.
+    pub(crate) id: &'static str,
+    /// The RFC and its section.
+    pub(crate) rfc: &'static str,
+    /// What is checked, and by whose word.
+    pub(crate) what: &'static str,
+    pub(crate) check: fn(&mut Scene) -> Result<()>,
+}
+
+const fn feature(
+    id: &'static str,
+    rfc: &'static str,
+    what: &'static str,
+    check: fn(&mut Scene) -> Result<()>,
+) -> Feature {
+    Feature { id, rfc, what, check }
+}
+
+/// In the order of the document.
+pub(crate) const FEATURES: &[Feature] = &[
+    feature(
+        "session-ipv4",
+        "4271, 4760",
+        "one session over IPv4 carries both families: the daemon has the node's routes with the link's next hops, the \
+         node's kernel has the leaf's",
+        session::over_ipv4,
+    ),
+    feature("session-ipv6", "4271, 4760", "the same over IPv6", session::over_ipv6),
+    feature(
+        "four-octet-as",
+        "6793",
+        "AS 4200000011 stands in the daemon's AS_PATH and OPENs of both sides carry the capability",
+        session::four_octet_as,
+    ),
+    feature(
+        "two-octet-peer",
+        "6793 4.2.2",
+        "a leaf without four-octet AS numbers sees AS_TRANS (23456) and gets its routes into the node's kernel",
+        session::two_octet_peer,
+    ),
+    feature(
+        "hold-time",
+        "4271 4.2",
+        "the lesser of 9 s and 30 s, and of 30 s and 6 s, holds on both sides",
+        session::hold_time,
+    ),
+    feature("leaf-dials", "4271 8.1.1", "the node is passive and the leaf dials", session::leaf_dials),
+    feature("node-dials", "4271 8.1.1", "the leaf is passive and the node dials", session::node_dials),
+    feature(
+        "collision",
+        "4271 6.8",
+        "both dial; one connection is left, and the session stays up for five seconds",
+        session::collision,
+    ),
+    feature(
+        "capabilities",
+        "5492",
+        "the node names every capability of the leaf's OPEN, and takes those it does not use without complaint",
+        session::capabilities,
+    ),
+    feature(
+        "shutdown-text",
+        "9003",
+        "the leaf ends the session with a text; the node shows it and the daemon's table is empty",
+        session::shutdown_text,
+    ),
+    feature(
+        "announce",
+        "4271 3.2",
+        "both families appear and go in the daemon's table as a health check says",
+        routes::announce,
+    ),
+    feature(
+        "learn",
+        "4271 3.2",
+        "both families appear and go in the node's kernel as the leaf announces and withdraws",
+        routes::learn,
+    ),
+    feature("refresh-asked", "2918", "the leaf asks for a refresh and gets both families again", routes::refresh_asked),
+    feature("end-of-rib-sent", "4724 2", "the node marks the end of both families", routes::end_of_rib_sent),
+    feature(
+        "end-of-rib-received",
+        "4724 2",
+        "the leaf marks the end of both families and the node knows it",
+        routes::end_of_rib_received,
+    ),
+    feature(
+        "multipath",
+        "4271 9.1",
+        "two sessions give the same prefixes; the node's kernel has both next hops",
+        routes::multipath,
+    ),
+    feature(
+        "default-refused",
+        "8212",
+        "a default route of the leaf is received, refused with a reason, and not in the kernel",
+        routes::default_refused,
+    ),
+    feature(
+        "bulk",
+        "4271 4.3",
+        "5,000 prefixes get into the node's kernel, and out again when the session ends",
+        routes::bulk,
+    ),
+];

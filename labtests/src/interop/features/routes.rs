@@ -1,0 +1,169 @@
+//! Routes, both ways.
+
+use std::time::Duration;
+
+use anyhow::{Result, bail, ensure};
+
+use crate::interop::capture::{self, Sender};
+use crate::interop::daemon::unsupported;
+use crate::interop::scene::{ANYCAST, CHANGE, OWN, Scene};
+use crate::interop::wanted::{Link, Route, Transport, Wanted};
+
+pub(super) fn announce(scene: &mut Scene) -> Result<()> {
+    scene.up(&Wanted::default())?;
+    for healthy in [true, false, true] {
+        scene.set_healthy(healthy)?;
+        scene.wait(CHANGE, "the daemon's table follows the health check", || {
+            let all = scene.daemon.received()?;
+            ensure!(OWN.iter().all(|own| all.contains_key(*own)), "the node's own went away: {:?}", all.keys());
+            let there = ANYCAST.map(|prefix| all.contains_key(prefix));
+            ensure!(there == [healthy; 2], "healthy: {healthy}; in the table: {there:?}");
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+pub(super) fn learn(scene: &mut Scene) -> Result<()> {
+    scene.up(&Wanted::default())?;
+    for route in [Route::plain("10.120.202.0/27"), Route::plain("fd00:120:202:1::/64")] {
+        scene.daemon.announce(&route)?;
+        in_kernel(scene, &route.prefix, true)?;
+        scene.daemon.withdraw(&route)?;
+        in_kernel(scene, &route.prefix, false)?;
+    }
+    in_kernel(scene, "10.120.201.0/27", true)
+}
+
+fn in_kernel(scene: &Scene, prefix: &str, wanted: bool) -> Result<()> {
+    scene.wait(CHANGE, "the node's kernel follows the leaf", || {
+        let kernel = scene.kernel()?;
+        ensure!(kernel.contains_key(prefix) == wanted, "{prefix} wanted: {wanted}; there: {:?}", kernel.keys());
+        Ok(())
+    })
+}
+
+/// The NLRI of the node's own prefixes as they stand in an UPDATE.
+const OWN_NLRI: [&[u8]; 2] =
+    [&[32, 10, 122, 0, 11], &[128, 0xfd, 0, 0x01, 0x22, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x11]];
+
+fn contains(bytes: &[u8], wanted: &[u8]) -> bool {
+    bytes.windows(wanted.len()).any(|window| window == wanted)
+}
+
+pub(super) fn refresh_asked(scene: &mut Scene) -> Result<()> {
+    scene.up(&Wanted::default())?;
+    scene.wait(CHANGE, "the daemon has the node's routes", || {
+        let all = scene.daemon.received()?;
+        ensure!(OWN.iter().all(|own| all.contains_key(*own)), "{:?}", all.keys());
+        Ok(())
+    })?;
+    let before = scene.messages().len();
+    scene.daemon.refresh()?;
+    scene.wait(CHANGE, "both families come again after the request", || {
+        let messages = scene.messages();
+        let since = messages.get(before..).unwrap_or_default();
+        let asked = |m: &&capture::Message| m.sender == Sender::Leaf && m.kind() == capture::REFRESH;
+        ensure!(since.iter().any(|m| asked(&m)), "no ROUTE-REFRESH on the wire");
+        let updates = since.iter().skip_while(|m| !asked(m)).filter(|m| m.sender == Sender::Node);
+        let updates: Vec<_> = updates.filter(|m| m.kind() == capture::UPDATE).collect();
+        for nlri in OWN_NLRI {
+            ensure!(updates.iter().any(|m| contains(m.body(), nlri)), "{nlri:?} did not come again");
+        }
+        Ok(())
+    })?;
+    scene.stays(Link(0), Duration::from_secs(1))
+}
+
+fn ends(scene: &Scene, sender: Sender) -> Vec<u8> {
+    let messages = scene.messages();
+    let mut ends: Vec<u8> =
+        messages.iter().filter(|m| m.sender == sender).filter_map(capture::Message::end_of_rib).collect();
+    ends.sort_unstable();
+    ends.dedup();
+    ends
+}
+
+pub(super) fn end_of_rib_sent(scene: &mut Scene) -> Result<()> {
+    scene.up(&Wanted::default())?;
+    scene.wait(CHANGE, "the node marks the end of both families", || {
+        let ends = ends(scene, Sender::Node);
+        ensure!(ends == [1, 2], "families marked: {ends:?}");
+        Ok(())
+    })
+}
+
+pub(super) fn end_of_rib_received(scene: &mut Scene) -> Result<()> {
+    scene.up(&Wanted::default())?;
+    let sent = scene.wait(Duration::from_secs(5), "the leaf marks the end of both families", || {
+        let ends = ends(scene, Sender::Leaf);
+        ensure!(ends == [1, 2], "families marked: {ends:?}");
+        Ok(())
+    });
+    if sent.is_err() {
+        let ends = ends(scene, Sender::Leaf);
+        return Err(unsupported(&format!("it marks the end of {} of 2 families here", ends.len())));
+    }
+    scene.wait(CHANGE, "the node knows", || {
+        let known = scene.peer(Link(0))?["end_of_rib_received"].clone();
+        ensure!(known.as_array().is_some_and(|all| all.len() == 2), "the node says {known}");
+        Ok(())
+    })
+}
+
+pub(super) fn multipath(scene: &mut Scene) -> Result<()> {
+    both_next_hops(scene, Transport::V4)?;
+    scene.renew()?;
+    both_next_hops(scene, Transport::V6)
+}
+
+/// Of a route of the transport's own family: not every daemon knows a next hop of the other one for each session.
+fn both_next_hops(scene: &mut Scene, transport: Transport) -> Result<()> {
+    let prefix = if transport == Transport::V4 { "10.120.201.0/27" } else { "fd00:120:201:1::/64" };
+    let wanted = Wanted { transport, links: 2, routes: vec![Route::plain(prefix)], ..Wanted::default() };
+    scene.up(&wanted)?;
+    let hops: Vec<String> = wanted.links().map(|link| link.leaf(transport)).collect();
+    scene.wait(CHANGE, "the node's kernel has both next hops", || {
+        let kernel = scene.kernel()?;
+        let Some(found) = kernel.get(prefix) else { bail!("no {prefix} among {:?}", kernel.keys()) };
+        ensure!(hops.iter().all(|hop| found.contains(hop)), "{prefix} goes to {found:?}");
+        Ok(())
+    })
+}
+
+pub(super) fn default_refused(scene: &mut Scene) -> Result<()> {
+    let mut wanted = Wanted::default();
+    wanted.routes.extend(["0.0.0.0/0", "::/0"].map(Route::plain));
+    scene.up(&wanted)?;
+    in_kernel(scene, "10.120.201.0/27", true)?;
+    in_kernel(scene, "fd00:120:201:1::/64", true)?;
+    for prefix in ["0.0.0.0/0", "::/0"] {
+        scene.wait(CHANGE, "the node says why it does not use the default route", || {
+            let why = scene.petiole(&["why", prefix])?;
+            ensure!(why["received"].as_array().is_some_and(|all| !all.is_empty()), "not received: {why}");
+            let kernel = &why["kernel"];
+            ensure!(
+                kernel["state"] == "not installed" && kernel["reason"] != "",
+                "no refusal with its reason: {kernel}"
+            );
+            Ok(())
+        })?;
+    }
+    let kernel = scene.kernel()?;
+    ensure!(!kernel.contains_key("default"), "the kernel has a default route of the agent: {kernel:?}");
+    Ok(())
+}
+
+pub(super) fn bulk(scene: &mut Scene) -> Result<()> {
+    const COUNT: usize = 5_000;
+    let routes = (0..COUNT).map(|n| format!("10.{}.{}.{}/28", 140 + n / 4096, n / 16 % 256, n % 16 * 16));
+    let routes = routes.map(|prefix| Route::plain(&prefix)).collect();
+    let wanted = Wanted { routes, ..Wanted::default() };
+    scene.up(&wanted)?;
+    scene.wait(Duration::from_secs(60), "all of them are in the node's kernel", || {
+        let count = scene.kernel()?.len();
+        ensure!(count == COUNT, "{count} of {COUNT}");
+        Ok(())
+    })?;
+    scene.stays(Link(0), Duration::from_secs(2))
+}
