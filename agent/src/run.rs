@@ -17,6 +17,7 @@ use tokio::time::MissedTickBehavior;
 use crate::io::bgp::{Arrival, Connections};
 use crate::io::clock::Clock;
 use crate::io::heart::Heart;
+use crate::io::neighbour::Discovery;
 use crate::io::netlink::Driver;
 use crate::io::operators::Operators;
 use crate::io::state::{Found, StateFile};
@@ -112,6 +113,7 @@ async fn turn(mut node: Node, clock: Clock, mut drivers: Drivers, mut inputs: mp
 struct Drivers {
     connections: Connections,
     arrivals: mpsc::Receiver<Arrival>,
+    discovery: Discovery,
     store: Store,
     // Neither has a bound: the node waits for the outcome of what it ordered, and the loop must never wait for a driver.
     kernel: mpsc::UnboundedSender<KernelOrder>,
@@ -137,12 +139,13 @@ impl Drivers {
             .await
             .context("cannot open a netlink socket; is this a Linux kernel with CONFIG_NETLINK?")?;
         let (connections, arrivals) = Connections::start(settings.bgp.as_ref().map(|b| b.listen), inputs.clone());
+        let discovery = Discovery::new(inputs.clone());
         let operators = Operators::new(inputs.clone());
         let heart = Arc::new(Heart::new(clock));
         tokio::spawn(api::serve(listener, operators.clone()));
         tokio::spawn(metrics::serve(settings.metrics_listen, operators.clone(), Arc::clone(&heart), inputs.clone()));
         let saver = saver(StateFile::in_folder(settings.paths.state.clone()), inputs.clone());
-        Ok(Self { connections, arrivals, store, kernel, saver, operators, heart, inputs })
+        Ok(Self { connections, arrivals, discovery, store, kernel, saver, operators, heart, inputs })
     }
 
     fn admit(&mut self, node: &mut Node, arrival: Arrival, clock: &Clock) {
@@ -158,6 +161,7 @@ impl Drivers {
                 Effect::Store(action) => self.store.watch(action),
                 Effect::Txn { id, txn } => self.store.txn(id, txn),
                 Effect::Bgp(action) => self.connections.act(action),
+                Effect::Discovery(action) => self.discovery.act(action),
                 Effect::Apply(plan) => drop(self.kernel.send(KernelOrder::Apply(plan))),
                 Effect::Dump => drop(self.kernel.send(KernelOrder::Dump)),
                 Effect::Probe { gate, check, timeout } => {

@@ -133,6 +133,15 @@ impl Neighbour {
             Self::Interface(_) => None,
         }
     }
+
+    /// The interface, where it is found on one.
+    #[must_use]
+    pub fn interface(&self) -> Option<&str> {
+        match self {
+            Self::Address(_) => None,
+            Self::Interface(name) => Some(name),
+        }
+    }
 }
 
 impl fmt::Display for Neighbour {

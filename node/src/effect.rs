@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::event::Event;
 use crate::input::{EffectId, GateId, QueryId};
+use crate::neighbour::DiscoveryAction;
 use crate::saved::Saved;
 use crate::view::Answer;
 
@@ -27,6 +28,8 @@ pub enum Effect {
     },
     /// Dial, send or close.
     Bgp(petiole_bgp::Action),
+    /// Listen on an unnumbered link, or send a solicitation or an advertisement.
+    Discovery(DiscoveryAction),
     /// Change the kernel; comes back as [`Input::Applied`](crate::Input::Applied).
     Apply(Plan),
     /// Dump links, addresses and routes.

@@ -18,6 +18,7 @@ pub mod health;
 pub mod input;
 mod keep;
 mod metrics;
+pub mod neighbour;
 mod node;
 mod policy;
 pub mod saved;

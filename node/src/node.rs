@@ -18,6 +18,7 @@ use crate::filters::{CUSTOM_FILTERS, Filters};
 use crate::gate::{Conditions, Order};
 use crate::health::{Gate, Verdict};
 use crate::input::{Done, EffectId, GateId, Input, Now, QueryId, UnixNanos};
+use crate::neighbour::Neighbours;
 use crate::saved::Saved;
 use crate::seed;
 use crate::trace::Traces;
@@ -50,7 +51,10 @@ pub struct Node {
     pub(crate) order: Order,
 
     pub(crate) topology: Topology,
+    pub(crate) neighbours: Neighbours,
     pub(crate) uplinks: BTreeMap<PeerId, Result<Uplink, NoUplink>>,
+    /// The last way to each leaf that was found on an interface: its session waits there for the link or the leaf to come back.
+    pub(crate) last_uplinks: BTreeMap<PeerId, Uplink>,
     pub(crate) decisions: BTreeMap<Prefix, (Decision, UnixNanos)>,
     pub(crate) owned: BTreeSet<Prefix>,
     pub(crate) leaves_in_sync: bool,
@@ -86,6 +90,8 @@ pub enum TimerReason {
     Store,
     /// A claim or an assignment.
     Ipam,
+    /// A router solicitation or advertisement, or a silent neighbour.
+    Neighbours,
     /// The kernel.
     Dataplane,
     /// A health probe is due.
@@ -107,6 +113,8 @@ impl Node {
             pools,
         };
         let gates = settings.announce.iter().map(|a| a.health.clone().map(|h| Gate::new(h, now.mono))).collect();
+        let peers = settings.bgp.iter().flat_map(|b| &b.peers);
+        let unnumbered: Vec<String> = peers.filter_map(|p| p.neighbour.interface().map(str::to_owned)).collect();
         let watched = petiole_ipam::WATCHED_PREFIXES.iter().copied().chain([CUSTOM_FILTERS]);
         Self {
             watch: Watch::new(watched.map(str::to_owned).collect(), seed::derive(&seed, "watch"), now.mono),
@@ -118,6 +126,8 @@ impl Node {
             fib: Fib::default(),
             order: Order::new(now.mono),
             topology: Topology::default(),
+            neighbours: Neighbours::new(unnumbered, &seed::derive(&seed, "neighbours")),
+            last_uplinks: BTreeMap::new(),
             uplinks: BTreeMap::new(),
             decisions: BTreeMap::new(),
             owned: BTreeSet::new(),
@@ -160,6 +170,7 @@ impl Node {
                     self.effects.push_back(Effect::Bgp(petiole_bgp::Action::Close { conn }));
                 }
             }
+            Input::Discovery(event) => self.neighbours.handle(event, now.mono),
             Input::Kernel(events) => self.handle_kernel(events),
             Input::Probed { gate, result } => self.handle_probed(gate, result),
             Input::Query { id, query } => self.handle_query(id, query),
@@ -184,6 +195,7 @@ impl Node {
         self.now = now;
         self.watch.handle_timeout(now.mono);
         self.ipam.handle_timeout(now.mono, now.wall);
+        self.neighbours.handle_timeout(now.mono);
         self.dataplane.handle_timeout(now.mono);
         if let Some(speaker) = &mut self.speaker {
             speaker.handle_timeout(now.mono);
@@ -210,7 +222,8 @@ impl Node {
         let probe = self.gates.iter().flatten().filter_map(Gate::poll_timeout).min().map(|at| (at, TimerReason::Probe));
         let order = self.order.poll_timeout().map(|at| (at, TimerReason::Order));
         let save = self.save_again.map(|at| (at, TimerReason::Save));
-        [bgp, store, ipam, kernel, probe, order, save].into_iter().flatten().min()
+        let neighbours = self.neighbours.poll_timeout().map(|at| (at, TimerReason::Neighbours));
+        [neighbours, bgp, store, ipam, kernel, probe, order, save].into_iter().flatten().min()
     }
 
     fn handle_started(&mut self, boot_id: String, saved: Option<Saved>) {
@@ -296,13 +309,17 @@ impl Node {
         self.drain_store();
         if std::mem::take(&mut self.moved) && self.dataplane.is_mirrored() {
             self.topology = Topology::new(self.dataplane.links().cloned(), self.dataplane.addresses().cloned());
+            self.neighbours.set_topology(&self.topology, self.now.mono);
+            self.neighbours.poll_changed();
             self.update_sessions();
             self.dirty = true;
         }
-        if std::mem::take(&mut self.dirty) {
-            self.announce();
+        self.speak();
+        // A session that ended may have been all that a silent neighbour was known by.
+        self.speak();
+        while let Some(action) = self.neighbours.poll_action() {
+            self.effects.push_back(Effect::Discovery(action));
         }
-        self.drain_speaker();
         self.allow();
         self.probe();
         if let Some(plan) = self.dataplane.poll_plan(self.now.mono) {
@@ -313,6 +330,17 @@ impl Node {
         }
         self.report_problems();
         self.save();
+    }
+
+    fn speak(&mut self) {
+        if self.neighbours.poll_changed() {
+            self.update_sessions();
+            self.dirty = true;
+        }
+        if std::mem::take(&mut self.dirty) {
+            self.announce();
+        }
+        self.drain_speaker();
     }
 
     fn drain_store(&mut self) {
@@ -407,8 +435,12 @@ impl Node {
         problems.extend(self.ipam.problems().iter().map(ToString::to_string));
         problems.extend(self.dataplane.problems().iter().map(ToString::to_string));
         problems.extend(self.filters.problems());
-        problems.extend(self.uplinks.values().filter_map(|u| u.as_ref().err()).map(ToString::to_string));
         problems.extend(self.limit_problems());
+        // One that was not heard is a problem once it had the time to answer.
+        let unheard = |why: &&NoUplink| !matches!(why, NoUplink::NoNeighbour { .. });
+        problems
+            .extend(self.uplinks.values().filter_map(|u| u.as_ref().err()).filter(unheard).map(ToString::to_string));
+        problems.extend(self.neighbours.problems());
         if self.settings.bgp.is_some() && self.speaker.is_none() && self.dataplane.is_mirrored() {
             problems
                 .insert("no BGP identifier: set router_id in [node], or put a global IPv4 address on lo".to_owned());

@@ -33,11 +33,14 @@ impl Node {
         }
         self.uplinks =
             bgp.peers.iter().filter_map(|settings| Some((peer_id(settings)?, self.uplink(settings)))).collect();
+        let ways: BTreeMap<PeerId, Uplink> =
+            self.uplinks.iter().filter_map(|(id, uplink)| Some((*id, self.way(*id, uplink)?))).collect();
+        self.last_uplinks = ways.clone();
         let Some(speaker) = &mut self.speaker else { return };
         let mut peers = BTreeMap::new();
         for settings in &bgp.peers {
             let Some(id) = peer_id(settings) else { continue };
-            let Some(Ok(uplink)) = self.uplinks.get(&id) else { continue };
+            let Some(uplink) = ways.get(&id) else { continue };
             let asn = settings.asn.map_or(RemoteAsn::External, RemoteAsn::Is);
             let config = PeerConfig {
                 port: settings.port,
@@ -51,17 +54,35 @@ impl Node {
             peers.insert(id, policy::limited(config, &settings.policy));
         }
         speaker.set_peers(peers, now);
-        for (id, uplink) in &self.uplinks {
-            let Ok(uplink) = uplink else { continue };
+        for (id, uplink) in &ways {
             speaker.set_next_hops(*id, uplink.v4, uplink.v6, now);
             speaker.handle_uplink(*id, uplink.up, now);
+        }
+    }
+
+    /// The way to a leaf for the speaker. A leaf that was found on an interface stays a neighbour while the link is down or
+    /// nobody is heard there, so that its session ends as one of a lost link and is not forgotten.
+    fn way(&self, id: PeerId, uplink: &Result<Uplink, NoUplink>) -> Option<Uplink> {
+        match uplink {
+            Ok(uplink) => Some(uplink.clone()),
+            Err(_) => {
+                let last = self.last_uplinks.get(&id).filter(|_| id.interface().is_some())?;
+                Some(Uplink { up: false, ..last.clone() })
+            }
         }
     }
 
     fn uplink(&self, settings: &PeerSettings) -> Result<Uplink, NoUplink> {
         match &settings.neighbour {
             Neighbour::Address(addr) => self.topology.uplink(*addr),
-            Neighbour::Interface(name) => self.topology.uplink_on(name, Err("none heard yet".to_owned())),
+            Neighbour::Interface(name) => {
+                self.topology.uplink_on(name, self.neighbours.neighbour(name)).map_err(|why| match why {
+                    NoUplink::NoLinkLocal { name, .. } => {
+                        NoUplink::NoLinkLocal { why: self.neighbours.why_no_address(&name), name }
+                    }
+                    other => other,
+                })
+            }
         }
     }
 
@@ -92,10 +113,12 @@ impl Node {
     fn note(&mut self, event: SpeakerEvent) {
         match event {
             SpeakerEvent::PeerUp { peer, asn, .. } => {
+                self.set_established(peer, true);
                 self.leaves_in_sync = self.all_leaves_in_sync();
                 self.log(Event::PeerUp { peer: peer.to_string(), asn });
             }
             SpeakerEvent::PeerDown { peer, reason, .. } => {
+                self.set_established(peer, false);
                 self.leaves_in_sync = false;
                 self.log(Event::PeerDown { peer: peer.to_string(), reason: reason.to_string() });
             }
@@ -154,6 +177,12 @@ impl Node {
                 self.guard_stops += 1;
                 self.log(Event::GuardStopped(format!("towards {peer}: {error}")));
             }
+        }
+    }
+
+    fn set_established(&mut self, peer: PeerId, established: bool) {
+        if let Some(interface) = peer.interface() {
+            self.neighbours.set_established(interface, established, self.now.mono);
         }
     }
 

@@ -46,10 +46,15 @@ pub enum NoUplink {
     NoInterface(String),
     /// The interface has no link-local address that can be used.
     #[error(
-        "interface {0} has no IPv6 link-local address, which its unnumbered session runs over: set sysctl \
-         net.ipv6.conf.{0}.disable_ipv6 = 0 and addr_gen_mode = 0, and look for a duplicate address (ip -6 address show dev {0})"
+        "interface {name} has no IPv6 link-local address, which its unnumbered session runs over: {}",
+        why.as_deref().unwrap_or("the kernel is still making one, or another machine has the same (ip -6 address show)")
     )]
-    NoLinkLocal(String),
+    NoLinkLocal {
+        /// The interface.
+        name: String,
+        /// Why, where its settings tell, and what to do.
+        why: Option<String>,
+    },
     /// No router is heard on the interface.
     #[error("no neighbour on {name}: {why}")]
     NoNeighbour {
@@ -120,7 +125,7 @@ impl Topology {
         let link = self.link_named(name).ok_or_else(|| NoUplink::NoInterface(name.to_owned()))?;
         let up = link.up && link.carrier;
         let local = self.link_local(link.index).ok_or_else(|| match up {
-            true => NoUplink::NoLinkLocal(name.to_owned()),
+            true => NoUplink::NoLinkLocal { name: name.to_owned(), why: None },
             // The kernel takes the address away with the link.
             false => NoUplink::NoNeighbour { name: name.to_owned(), why: "the link is down".to_owned() },
         })?;

@@ -6,6 +6,7 @@ pub mod clock;
 pub mod health;
 pub mod heart;
 pub mod metrics;
+pub mod neighbour;
 pub mod netlink;
 pub mod operators;
 pub mod state;

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, dead_code, unreachable_pub)]
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use petiole_node::bgp::{self, ConnId, LocalConfig, Originated, Ownership, PeerConfig, PeerId, RemoteAsn, Speaker};
@@ -10,6 +10,7 @@ use petiole_node::config::Settings;
 use petiole_node::dataplane::{
     Address, KernelError, KernelEvent, Link, Route, RouteKey, Scope, Step, StepResult, ident,
 };
+use petiole_node::neighbour::{DiscoveryAction, DiscoveryEvent, ROUTER_ADVERTISEMENT, ROUTER_SOLICITATION};
 use petiole_node::prefix::Prefix;
 use petiole_node::store::memory::Memory;
 use petiole_node::store::watch::{WatchAction, WatchEnd, WatchEvent, WatchId};
@@ -18,6 +19,9 @@ use petiole_node::view::{Answer, Query};
 use petiole_node::{Done, Effect, Event, GateId, Input, Node, Now, QueryId, Saved};
 
 pub const BOOT: &str = "boot-1";
+
+/// The leaf at the other end of an unnumbered link.
+pub const LEAF_ON_LINK: &str = "fe80::1";
 
 pub struct World {
     pub node: Node,
@@ -33,6 +37,10 @@ pub struct World {
     pub disk_full: bool,
     pub log: Vec<Event>,
     pub txns: usize,
+    /// Who answers router solicitations on every link.
+    pub router: Option<Ipv6Addr>,
+    /// What the driver of router discovery was told, but for the messages.
+    pub discovery: Vec<DiscoveryAction>,
     replies: BTreeMap<QueryId, Result<Answer, String>>,
     next_query: u64,
     todo: VecDeque<Input>,
@@ -99,20 +107,18 @@ impl World {
         let settings = settings(text);
         let mut leaves = BTreeMap::new();
         for peer in settings.bgp.iter().flat_map(|b| &b.peers) {
-            let node_end = kernel.addresses.iter().find(|a| {
-                a.link != 1
-                    && Prefix::truncated(a.addr, a.len).unwrap().contains_addr(peer.neighbour.address().unwrap())
-            });
+            let ours = settings.bgp.as_ref().unwrap().asn;
+            // On an interface there is a leaf at fe80::1, which sees this node at fe80::2.
+            let Some(addr) = peer.neighbour.address() else {
+                leaves.insert(ip(LEAF_ON_LINK), Leaf::new(ip(LEAF_ON_LINK), 65001, ip("fe80::2"), ours));
+                continue;
+            };
+            let node_end = kernel
+                .addresses
+                .iter()
+                .find(|a| a.link != 1 && Prefix::truncated(a.addr, a.len).unwrap().contains_addr(addr));
             let node_end = node_end.map_or_else(|| ip("192.0.2.1"), |a| a.addr);
-            leaves.insert(
-                peer.neighbour.address().unwrap(),
-                Leaf::new(
-                    peer.neighbour.address().unwrap(),
-                    peer.asn.unwrap(),
-                    node_end,
-                    settings.bgp.as_ref().unwrap().asn,
-                ),
-            );
+            leaves.insert(addr, Leaf::new(addr, peer.asn.unwrap(), node_end, ours));
         }
         let mut world = Self {
             node: Node::new(settings, [7; 32], now),
@@ -127,6 +133,8 @@ impl World {
             disk_full: false,
             log: Vec::new(),
             txns: 0,
+            router: None,
+            discovery: Vec::new(),
             replies: BTreeMap::new(),
             next_query: 0,
             todo: VecDeque::new(),
@@ -216,6 +224,12 @@ impl World {
                 self.replies.insert(id, answer);
             }
             Effect::Log(event) => self.log.push(event),
+            Effect::Discovery(DiscoveryAction::Send { link, bytes, .. }) => {
+                if let (Some(from), Some(&ROUTER_SOLICITATION)) = (self.router, bytes.first()) {
+                    self.router_advertises(link, from);
+                }
+            }
+            Effect::Discovery(action) => self.discovery.push(action),
         }
     }
 
@@ -375,6 +389,13 @@ impl World {
         self.settle();
     }
 
+    /// A router advertisement comes in on a link.
+    pub fn router_advertises(&mut self, link: u32, from: Ipv6Addr) {
+        let mut bytes = vec![0; 16];
+        bytes[0] = ROUTER_ADVERTISEMENT;
+        self.todo.push_back(Input::Discovery(DiscoveryEvent::Heard { link, from, bytes }));
+    }
+
     pub fn kernel_event(&mut self, event: KernelEvent) {
         self.todo.push_back(Input::Kernel(vec![event]));
         self.settle();
@@ -394,6 +415,14 @@ impl Kernel {
             ],
             ..Self::default()
         }
+    }
+
+    /// Interfaces lo and eth1, the latter with no address but its link-local fe80::2.
+    pub fn unnumbered() -> Self {
+        let mut kernel = Self::fresh();
+        kernel.addresses.retain(|a| a.link == 1);
+        kernel.addresses.push(Address { scope: Scope::Link, ..address(2, "fe80::2/64") });
+        kernel
     }
 
     pub fn add_address(&mut self, link: u32, text: &str) -> KernelEvent {
@@ -455,12 +484,11 @@ impl Leaf {
         let mut speaker = Speaker::new(LocalConfig { asn, router_id }, [9; 32], Duration::ZERO);
         let config = PeerConfig { passive: true, ..PeerConfig::new(node_end, RemoteAsn::Is(node_asn)) };
         speaker.set_peers(BTreeMap::from([(PeerId::of_address(node_end), config)]), Duration::ZERO);
-        speaker.set_next_hops(
-            PeerId::of_address(node_end),
-            None,
-            Some("fd00:122:101::".parse().unwrap()),
-            Duration::ZERO,
-        );
+        let next_hop = match addr {
+            IpAddr::V6(addr) if addr.is_unicast_link_local() => addr,
+            _ => "fd00:122:101::".parse().unwrap(),
+        };
+        speaker.set_next_hops(PeerId::of_address(node_end), None, Some(next_hop), Duration::ZERO);
         Self { speaker, reachable: true, conns: BTreeMap::new(), next: 0, node_end }
     }
 
