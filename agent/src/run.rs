@@ -138,7 +138,7 @@ impl Drivers {
         let kernel = kernel(inputs.clone())
             .await
             .context("cannot open a netlink socket; is this a Linux kernel with CONFIG_NETLINK?")?;
-        let (connections, arrivals) = Connections::start(settings.bgp.as_ref().map(|b| b.listen), inputs.clone());
+        let (connections, arrivals) = Connections::start(settings.bgp.as_ref(), inputs.clone());
         let discovery = Discovery::new(inputs.clone());
         let operators = Operators::new(inputs.clone());
         let heart = Arc::new(Heart::new(clock));

@@ -64,6 +64,13 @@ pub enum Event {
         /// How many bytes more.
         bytes: usize,
     },
+    /// Nothing arrives on a connection, or it does not come to be, and this may be why. Never a ground of a decision: only of words.
+    Hint {
+        /// Which.
+        conn: ConnId,
+        /// In words, to be read after a semicolon; empty when it is over.
+        what: String,
+    },
 }
 
 /// What the driver of TCP connections is to do, in this order.

@@ -228,6 +228,12 @@ impl Speaker {
                     peer.taken(conn, bytes, now);
                 }
             }
+            Event::Hint { conn, what } => {
+                let id = self.conns.get(&conn);
+                if let Some(c) = id.and_then(|id| self.peers.get_mut(id)).and_then(|p| p.conn(conn)) {
+                    c.hint = Some(what).filter(|what| !what.is_empty());
+                }
+            }
         }
         self.finish(now);
     }

@@ -1,6 +1,6 @@
 //! The keys of the contract whose feature is not built yet.
 //!
-//! They are refused by name: taking `password_file` and speaking without a password would be worse than not starting. A key
+//! They are refused by name: taking a key and doing nothing about it would be worse than not starting. A key
 //! leaves this table with the change that builds its feature.
 
 /// One such key.
@@ -41,10 +41,8 @@ const LATER: &[Later] = &[
     later("[[bgp.peer]]", "communities", "BGP communities"),
     later("[[bgp.peer]]", "graceful_restart", "graceful restart"),
     later("[[bgp.peer]]", "import", "import policy"),
-    later("[[bgp.peer]]", "local_address", "choice of the local address of a session"),
     later("[[bgp.peer]]", "local_asn", "AS number for one peer only"),
-    later("[[bgp.peer]]", "password_file", "TCP MD5 signatures"),
-    later("[[bgp.peer]]", "ttl_security", "TTL security (GTSM)"),
+    later("[[bgp.peer]]", "tcp_ao", "TCP-AO (RFC 5925)"),
     later("[[announce]]", "communities", "BGP communities"),
     later("[ipam]", "reserved", "reserved addresses"),
     later("[[ipam.pools]]", "node_selector", "pools for some nodes only"),

@@ -60,6 +60,13 @@ fn write_bgp(out: &mut String, bgp: &BgpSettings) -> std::fmt::Result {
         writeln!(out, "\n[[bgp.peer]]\n{who}\nport = {}\nasn = {asn}", peer.port)?;
         writeln!(out, "hold_time = \"{}\"\npassive = {}", duration::print(peer.hold_time), peer.passive)?;
         policy::write(out, &peer.policy)?;
+        if let Some(local) = peer.local_address {
+            writeln!(out, "local_address = \"{local}\"")?;
+        }
+        if let Some(file) = &peer.password_file {
+            writeln!(out, "password_file = {}", path(file))?;
+        }
+        writeln!(out, "ttl_security = {}", peer.ttl_security)?;
     }
     Ok(())
 }

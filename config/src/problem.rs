@@ -291,6 +291,16 @@ pub enum Problem {
         "[[bgp.peer]] has both `address` and `interface`: keep `address` for a leaf on a subnet of this node, or `interface` for one that is found on that link"
     )]
     AddressAndInterface,
+    /// A key that hangs on the neighbour's address.
+    #[error(
+        "`{key}` in [[bgp.peer]] does not go with `interface`: {why}; write the leaf's `address`, or take `{key}` out"
+    )]
+    NotWithInterface {
+        /// The key.
+        key: &'static str,
+        /// Why not.
+        why: &'static str,
+    },
     /// A name that no interface can have.
     #[error("`interface` in [[bgp.peer]] is {text}, {why}; write the uplink's name, such as \"eth1\"")]
     BadInterface {

@@ -168,6 +168,12 @@ pub struct PeerSettings {
     pub passive: bool,
     /// What it may do.
     pub policy: PeerPolicy,
+    /// The address that sessions are dialled from, of the family of `address`. `None`: the uplink's.
+    pub local_address: Option<IpAddr>,
+    /// File with the key of TCP MD5 signatures (RFC 2385). Without a usable key in it there is no session.
+    pub password_file: Option<PathBuf>,
+    /// Whether only packets that no router has forwarded are heard (RFC 5082); default false.
+    pub ttl_security: bool,
 }
 
 /// What an `[[announce]]` announces.

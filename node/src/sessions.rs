@@ -44,7 +44,7 @@ impl Node {
             let asn = settings.asn.map_or(RemoteAsn::External, RemoteAsn::Is);
             let config = PeerConfig {
                 port: settings.port,
-                local_address: Some(uplink.local),
+                local_address: Some(settings.local_address.unwrap_or(uplink.local)),
                 hold_time: settings.hold_time,
                 connect_retry: CONNECT_RETRY,
                 passive: settings.passive,

@@ -4,7 +4,13 @@
 //! behind stops the readers, and the kernel's window then slows the leaf down. The loop itself never waits for a connection.
 
 mod connection;
+mod counters;
+mod key;
 mod listen;
+mod neighbours;
+mod sockopt;
+mod ttl;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
@@ -12,12 +18,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use petiole_node::Input;
-use petiole_node::bgp::{Action, ConnId, Event};
+use petiole_node::bgp::{Action, ConnId, Event, PeerId};
+use petiole_node::config::BgpSettings;
 use tokio::net::{TcpSocket, TcpStream};
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, mpsc};
 use tokio::task::AbortHandle;
 
 use self::connection::{Command, Links};
+use self::neighbours::Neighbours;
 use super::health::connect_words;
 
 /// Class selector 6, internetwork control: what RFC 4271 asks of its packets' precedence, as switches queue it today.
@@ -34,7 +42,14 @@ const WAITING: usize = 16;
 pub struct Arrival {
     /// What the node is told.
     pub event: Event,
-    stream: Option<TcpStream>,
+    stream: Option<Accepted>,
+}
+
+/// An accepted connection, with what resets it.
+#[derive(Debug)]
+struct Accepted {
+    stream: Arc<TcpStream>,
+    reset: Arc<Notify>,
 }
 
 /// All connections of the agent. Belongs to the loop; what happens to them arrives on the channel of [`Connections::start`].
@@ -42,33 +57,39 @@ pub struct Arrival {
 pub struct Connections {
     open: BTreeMap<ConnId, Open>,
     arrivals: mpsc::Sender<Arrival>,
+    neighbours: Arc<Neighbours>,
 }
 
 #[derive(Debug)]
 struct Open {
     commands: mpsc::UnboundedSender<Command>,
-    reading: watch::Sender<bool>,
+    reading: tokio::sync::watch::Sender<bool>,
     reset: Arc<Notify>,
     task: AbortHandle,
 }
 
 impl Connections {
-    /// Begin to listen, where there is an address for it; troubles with it go to `inputs` as they come and go.
+    /// Begin to listen, where there is an address for it, and to watch the keys; troubles with either go to `inputs` as they come
+    /// and go.
     #[must_use]
-    pub fn start(listen: Option<SocketAddr>, inputs: mpsc::Sender<Input>) -> (Self, mpsc::Receiver<Arrival>) {
+    pub fn start(settings: Option<&BgpSettings>, inputs: mpsc::Sender<Input>) -> (Self, mpsc::Receiver<Arrival>) {
         let (arrivals, receiver) = mpsc::channel(WAITING);
-        if let Some(address) = listen.filter(|a| a.port() != 0) {
-            tokio::spawn(listen::run(address, arrivals.clone(), inputs));
+        let neighbours = Arc::new(Neighbours::new(settings.map(|s| s.peers.as_slice()).unwrap_or_default()));
+        if let Some(address) = settings.map(|s| s.listen).filter(|a| a.port() != 0) {
+            tokio::spawn(listen::run(address, Arc::clone(&neighbours), arrivals.clone(), inputs.clone()));
         }
-        (Self { open: BTreeMap::new(), arrivals }, receiver)
+        if settings.is_some() {
+            tokio::spawn(watch::run(Arc::clone(&neighbours), arrivals.clone(), inputs));
+        }
+        (Self { open: BTreeMap::new(), arrivals, neighbours }, receiver)
     }
 
     /// Take in what arrived: the event is the node's, and whatever the node then says about the connection will be heard.
     pub fn admit(&mut self, arrival: Arrival) -> Event {
         match (&arrival.event, arrival.stream) {
-            (Event::Accepted { conn, .. }, Some(stream)) => {
+            (Event::Accepted { conn, .. }, Some(Accepted { stream, reset })) => {
                 let conn = *conn;
-                self.begin(conn, |arrivals, links| async move { connection::run(conn, stream, arrivals, links).await });
+                self.begin(conn, reset, |arrivals, links| connection::run(conn, stream, arrivals, links));
             }
             (Event::Closed { conn, .. } | Event::ConnectFailed { conn, .. }, _) => {
                 self.open.remove(conn);
@@ -81,8 +102,12 @@ impl Connections {
     /// Do what the speaker wants. Never blocks; what cannot be done any more needs no doing.
     pub fn act(&mut self, action: Action) {
         match action {
-            Action::Connect { conn, local, remote, .. } => {
-                self.begin(conn, move |arrivals, links| dial(conn, local, remote, arrivals, links));
+            Action::Connect { conn, peer, local, remote } => {
+                let neighbours = Arc::clone(&self.neighbours);
+                let reset = Arc::default();
+                self.begin(conn, reset, move |arrivals, links| {
+                    dial(conn, peer, local, remote, neighbours, arrivals, links)
+                });
             }
             Action::Send { conn, bytes } => self.command(conn, Command::Send(bytes)),
             Action::Close { conn } => {
@@ -117,13 +142,12 @@ impl Connections {
         }
     }
 
-    fn begin<F>(&mut self, conn: ConnId, life: impl FnOnce(mpsc::Sender<Arrival>, Links) -> F)
+    fn begin<F>(&mut self, conn: ConnId, reset: Arc<Notify>, life: impl FnOnce(mpsc::Sender<Arrival>, Links) -> F)
     where
         F: Future<Output = ()> + Send + 'static,
     {
         let (commands, commanded) = mpsc::unbounded_channel();
-        let (reading, may_read) = watch::channel(true);
-        let reset = Arc::new(Notify::new());
+        let (reading, may_read) = tokio::sync::watch::channel(true);
         let links = Links { commands: commanded, reading: may_read, reset: Arc::clone(&reset) };
         let task = tokio::spawn(life(self.arrivals.clone(), links)).abort_handle();
         self.open.insert(conn, Open { commands, reading, reset, task });
@@ -141,24 +165,31 @@ impl Drop for Connections {
 
 async fn dial(
     conn: ConnId,
+    peer: PeerId,
     local: Option<IpAddr>,
     remote: SocketAddr,
+    neighbours: Arc<Neighbours>,
     arrivals: mpsc::Sender<Arrival>,
     mut links: Links,
 ) {
-    let attempt = tokio::time::timeout(CONNECT_BACKSTOP, connect(local, remote));
+    let dialling = neighbours.dialling(peer, conn);
+    let attempt = tokio::time::timeout(CONNECT_BACKSTOP, connect(peer, local, remote, &neighbours));
     let connected = tokio::select! {
         biased;
         // Nothing but a close can be meant for a connection that is not there yet; a reset ends the channel.
         _ = links.commands.recv() => return,
         connected = attempt => connected.unwrap_or_else(|_| Err(format!("no answer from {remote}"))),
     };
+    drop(dialling);
     let failed = |error| Arrival { event: Event::ConnectFailed { conn, error }, stream: None };
-    let ends = connected.and_then(|stream| match (stream.local_addr(), stream.peer_addr()) {
-        (Ok(local), Ok(remote)) => Ok((stream, local, remote)),
-        (Err(e), _) | (_, Err(e)) => Err(connect_words(&remote.to_string(), &e)),
+    let adopted = connected.and_then(|stream| {
+        neighbours.adopt(peer, conn, &stream, &links.reset)?;
+        match (stream.local_addr(), stream.peer_addr()) {
+            (Ok(local), Ok(remote)) => Ok((stream, local, remote)),
+            (Err(e), _) | (_, Err(e)) => Err(connect_words(&remote.to_string(), &e)),
+        }
     });
-    match ends {
+    match adopted {
         Err(error) => drop(arrivals.send(failed(error)).await),
         Ok((stream, local, remote)) => {
             let event = Event::Connected { conn, local: canonical(local), remote: canonical(remote) };
@@ -169,10 +200,16 @@ async fn dial(
     }
 }
 
-async fn connect(local: Option<IpAddr>, remote: SocketAddr) -> Result<TcpStream, String> {
+async fn connect(
+    peer: PeerId,
+    local: Option<IpAddr>,
+    remote: SocketAddr,
+    neighbours: &Neighbours,
+) -> Result<Arc<TcpStream>, String> {
     let socket = if remote.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
     let socket = socket.map_err(|e| format!("cannot make a socket: {e}"))?;
     mark(&socket2::SockRef::from(&socket), remote.is_ipv6());
+    neighbours.secure(peer, remote.ip(), &socket)?;
     if let Some(local) = local {
         // A link-local address is one only together with its link, which is the neighbour's.
         let local = match (local, remote) {
@@ -183,15 +220,17 @@ async fn connect(local: Option<IpAddr>, remote: SocketAddr) -> Result<TcpStream,
         };
         socket.bind(local).map_err(|e| format!("cannot dial from {local}: {e}"))?;
     }
-    socket.connect(remote).await.map_err(|e| connect_words(&remote.to_string(), &e))
+    socket.connect(remote).await.map(Arc::new).map_err(|e| connect_words(&remote.to_string(), &e))
 }
 
-/// Small messages go at once, and as network control.
+/// The highest TTL, so that the leaf may insist on it (RFC 5082 section 3); small messages at once, and as network control.
 fn mark(socket: &socket2::SockRef<'_>, v6: bool) {
-    // Neither is worth a session: where the system refuses them, it still works, only less well under congestion.
+    // None is worth a session: where the system refuses them, it still works, only less well.
+    let _ = socket.set_ttl_v4(255);
     let _ = socket.set_tcp_nodelay(true);
     let _ = socket.set_tos_v4(CS6);
     if v6 {
+        let _ = socket.set_unicast_hops_v6(255);
         let _ = socket.set_tclass_v6(CS6);
     }
 }

@@ -81,6 +81,8 @@ pub(crate) struct Conn {
     pub(crate) eof: Option<Option<String>>,
     /// Bytes sent that the kernel has not taken yet.
     pub(crate) outstanding: usize,
+    /// Why nothing may be arriving, as far as the driver can tell.
+    pub(crate) hint: Option<String>,
     pub(crate) session: Option<Box<Established>>,
 }
 
@@ -100,6 +102,7 @@ impl Conn {
             backlog: false,
             eof: None,
             outstanding: 0,
+            hint: None,
             session: None,
         }
     }

@@ -268,6 +268,10 @@ impl Speaker {
         let Some(peer) = self.peers.get_mut(&id) else { return };
         let Some(at) = peer.conns.iter().position(|c| c.id == conn) else { return };
         let gone = peer.conns.swap_remove(at);
+        let reason = match (reason, gone.hint) {
+            (DownReason::ConnectTimedOut, Some(hint)) => DownReason::ConnectFailed(hint),
+            (reason, _) => reason,
+        };
         if let DownReason::NotificationReceived(n) = &reason {
             peer.last_received = Some(n.clone());
             let event = SpeakerEvent::NotificationReceived { peer: id, notification: n.clone() };

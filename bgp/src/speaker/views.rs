@@ -179,7 +179,10 @@ fn state_reason(peer: &Peer, state: SessionState) -> Option<String> {
             Some(reason) => format!("waits to try again; {reason}"),
             None => "waits to connect".to_owned(),
         },
-        (_, _, SessionState::Connect) => "connecting".to_owned(),
+        (_, _, SessionState::Connect) => match peer.conns.iter().find_map(|c| c.hint.as_ref()) {
+            Some(hint) => format!("connecting; {hint}"),
+            None => "connecting".to_owned(),
+        },
         (_, _, SessionState::OpenSent) => "waits for the neighbour's OPEN".to_owned(),
         _ => "waits for the neighbour's KEEPALIVE".to_owned(),
     })

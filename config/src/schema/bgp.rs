@@ -36,8 +36,41 @@ fn read_peer(report: &mut Report<'_>, peer: &Section<'_>) -> Option<PeerDraft> {
         hold_time,
         passive: peer.field("passive").and_then(|f| f.boolean(report)).unwrap_or(false),
         policy: policy::read(report, peer, hold_time),
+        local_address: of_address(
+            report,
+            peer,
+            &neighbour,
+            "local_address",
+            "an unnumbered session has the link's own",
+        )
+        .and_then(|f| read_local_address(report, &f, neighbour.as_ref().and_then(|n| n.value.address()))),
+        password_file: of_address(
+            report,
+            peer,
+            &neighbour,
+            "password_file",
+            "the key of a signature hangs on an address",
+        )
+        .and_then(|f| f.path(report, "\"/etc/petiole/leaf.key\"")),
+        ttl_security: peer.field("ttl_security").and_then(|f| f.boolean(report)).unwrap_or(false),
     };
     Some(PeerDraft { peer: At { at: neighbour?.at, value: settings }, asn_at: asn.map_or(peer.at, |field| field.at) })
+}
+
+/// A key that only a neighbour with an address may have.
+fn of_address<'a>(
+    report: &mut Report<'_>,
+    peer: &Section<'a>,
+    neighbour: &Option<At<Neighbour>>,
+    key: &'static str,
+    why: &'static str,
+) -> Option<Field<'a>> {
+    let field = peer.field(key)?;
+    if let Some(At { value: Neighbour::Interface(_), .. }) = neighbour {
+        report.error(field.at, Problem::NotWithInterface { key, why });
+        return None;
+    }
+    Some(field)
 }
 
 /// Exactly one of `address` and `interface`.
@@ -97,6 +130,22 @@ fn read_peer_address(report: &mut Report<'_>, field: &Field<'_>) -> Option<IpAdd
         _ => "the leaf's address on that uplink, such as \"10.122.101.0\"",
     };
     let (section, key) = (field.section, field.key);
+    report.error(field.at, Problem::UselessAddress { section, key, addr: addr.to_string(), why, wanted });
+    None
+}
+
+fn read_local_address(report: &mut Report<'_>, field: &Field<'_>, peer: Option<IpAddr>) -> Option<IpAddr> {
+    let addr = field.address(report, "10.122.101.1")?;
+    let why = match addr {
+        addr if peer.is_some_and(|peer| peer.is_ipv4() != addr.is_ipv4()) => "and `address` is of the other family",
+        addr if addr.is_unspecified() => "which is every address; without the key it is the uplink's",
+        IpAddr::V4(a) if a.is_broadcast() => "which is everybody on the link",
+        IpAddr::V6(a) if a.to_ipv4_mapped().is_some() => "which is an IPv4 address written as IPv6",
+        addr if addr.is_loopback() => "which no leaf can answer",
+        addr if addr.is_multicast() => "which is multicast",
+        addr => return Some(addr),
+    };
+    let (section, key, wanted) = (field.section, field.key, "an address of this node, of the family of `address`");
     report.error(field.at, Problem::UselessAddress { section, key, addr: addr.to_string(), why, wanted });
     None
 }
@@ -183,6 +232,9 @@ pub(super) const PEER: Shape = Shape {
         "max_prefix",
         "send_hold_time",
         "delay_open",
+        "local_address",
+        "password_file",
+        "ttl_security",
     ],
     wanted: "a section with double brackets, [[bgp.peer]]",
 };

@@ -55,12 +55,25 @@ fn the_contracts_shape_is_read() {
         hold_time: Duration::from_secs(9),
         passive: false,
         policy: PeerPolicy::default(),
+        local_address: None,
+        password_file: None,
+        ttl_security: false,
     };
     assert_eq!(bgp.peers, [peer]);
     let health = settings.announce[1].health.clone().unwrap();
     assert_eq!((health.interval, health.timeout), (Duration::from_secs(1), Duration::from_secs(1)));
     assert_eq!((health.rise, health.fall), (2, 3));
     assert_eq!(settings.ipam.pools, [PoolSettings { cidr: "10.123.128.0/17".parse().unwrap(), block_size: 26 }]);
+}
+
+#[test]
+fn a_sessions_security_is_read() {
+    let said = "local_address = \"10.122.101.1\"\npassword_file = \"/etc/petiole/leaf.key\"\nttl_security = true\n";
+    let settings = good(&CONTRACT.replace("hold_time = \"9s\"\n", said));
+    let peer = &settings.bgp.unwrap().peers[0];
+    assert_eq!(peer.local_address, Some("10.122.101.1".parse().unwrap()));
+    assert_eq!(peer.password_file, Some("/etc/petiole/leaf.key".into()));
+    assert!(peer.ttl_security);
 }
 
 #[test]

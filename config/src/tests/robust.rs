@@ -1,6 +1,6 @@
 //! No text whatsoever makes the reader panic, and whatever settings it gives print as text that gives them again.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use petiole_prefix::{Family, Prefix};
 use proptest::prelude::*;
@@ -191,14 +191,22 @@ fn bgp() -> impl Strategy<Value = BgpSettings> {
     let interface = "[a-zA-Z][a-zA-Z0-9._-]{0,14}".prop_filter("not the loopback", |name| name != "lo");
     let neighbour =
         prop_oneof![prefix().prop_map(|p| Neighbour::Address(p.addr())), interface.prop_map(Neighbour::Interface)];
-    let peer = (neighbour, 1u16.., prop::option::of(1u32..23456), 3u64..=65535, any::<bool>(), policy());
-    let peer = peer.prop_map(|(neighbour, port, asn, hold, passive, policy)| PeerSettings {
-        neighbour,
+    let security = (prop::option::of(path()), any::<bool>(), any::<bool>());
+    let rest = (policy(), security);
+    let peer = (neighbour, 1u16.., prop::option::of(1u32..23456), 3u64..=65535, any::<bool>(), rest);
+    let peer = peer.prop_map(|(neighbour, port, asn, hold, passive, (policy, (key, ttl, local)))| PeerSettings {
         port,
         asn,
         hold_time: std::time::Duration::from_secs(hold),
         passive,
         policy,
+        local_address: neighbour.address().filter(|_| local).map(|addr| match addr {
+            IpAddr::V4(_) => Ipv4Addr::new(10, 9, 8, 7).into(),
+            IpAddr::V6(_) => Ipv6Addr::new(0xfd00, 9, 8, 7, 6, 5, 4, 3).into(),
+        }),
+        password_file: key.filter(|_| neighbour.address().is_some()),
+        ttl_security: ttl,
+        neighbour,
     });
     (65536u32..u32::MAX, any::<u16>(), any::<bool>(), prop::collection::vec(peer, 1..3)).prop_map(
         |(asn, port, accept_default, peers)| BgpSettings {

@@ -1,14 +1,14 @@
 //! The life of one connection that exists.
 
 use std::io;
+use std::net::Shutdown;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use petiole_node::bgp::{ConnId, Event};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use socket2::SockRef;
 use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{Notify, mpsc, watch};
 
 use super::Arrival;
@@ -46,32 +46,28 @@ enum Last {
 }
 
 /// Read and write until either side ends it.
-pub(super) async fn run(conn: ConnId, stream: TcpStream, arrivals: mpsc::Sender<Arrival>, links: Links) {
-    let (read, mut write) = stream.into_split();
+pub(super) async fn run(conn: ConnId, stream: Arc<TcpStream>, arrivals: mpsc::Sender<Arrival>, links: Links) {
     let Links { mut commands, reading, reset } = links;
     let broken = Arc::new(OnceLock::new());
-    let reader = tokio::spawn(read_all(conn, read, arrivals.clone(), reading, Arc::clone(&broken)));
+    let reader = tokio::spawn(read_all(conn, Arc::clone(&stream), arrivals.clone(), reading, Arc::clone(&broken)));
     // Ends with this task: an aborted connection has no reader that lives on.
     let reader = AbortOnDrop(reader);
     let last = tokio::select! {
         biased;
         () = reset.notified() => Last::Reset,
-        last = write_all(conn, &mut write, &mut commands, &arrivals, &broken) => last,
+        last = write_all(conn, &stream, &mut commands, &arrivals, &broken) => last,
     };
     match last {
-        Last::Closed => farewell(write, reader).await,
-        Last::Reset => {
-            let _ = socket2::SockRef::from(write.as_ref()).set_linger(Some(Duration::ZERO));
-            // Dropped otherwise, it would end the stream in order first.
-            write.forget();
-        }
+        Last::Closed => farewell(&stream, reader).await,
+        // Closed once the reader, which goes with this task, has let go of it.
+        Last::Reset => drop(SockRef::from(&*stream).set_linger(Some(Duration::ZERO))),
         Last::Forgotten => {}
     }
 }
 
 async fn write_all(
     conn: ConnId,
-    write: &mut OwnedWriteHalf,
+    stream: &TcpStream,
     commands: &mut mpsc::UnboundedReceiver<Command>,
     arrivals: &mpsc::Sender<Arrival>,
     broken: &OnceLock<String>,
@@ -83,7 +79,7 @@ async fn write_all(
             Command::Close => return Last::Closed,
         };
         while works && !bytes.is_empty() {
-            match write.write(&bytes).await {
+            match write(stream, &bytes).await {
                 Ok(n) => {
                     let _ = bytes.split_to(n);
                     let event = Event::Written { conn, bytes: n };
@@ -102,28 +98,42 @@ async fn write_all(
     Last::Forgotten
 }
 
+async fn write(stream: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
+    loop {
+        stream.writable().await?;
+        match stream.try_write(bytes) {
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+            written => return written,
+        }
+    }
+}
+
+async fn read(stream: &TcpStream, buffer: &mut BytesMut) -> io::Result<usize> {
+    loop {
+        stream.readable().await?;
+        match stream.try_read_buf(buffer) {
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+            read => return read,
+        }
+    }
+}
+
 /// Close so that our last message arrives: unread bytes on our side would turn the close into a reset, which may overtake it.
-async fn farewell(mut write: OwnedWriteHalf, reader: AbortOnDrop) {
+async fn farewell(stream: &TcpStream, reader: AbortOnDrop) {
     drop(reader);
-    let _ = write.shutdown().await;
-    let mut sink = [0; 4096];
+    let _ = SockRef::from(stream).shutdown(Shutdown::Write);
+    let mut sink = BytesMut::with_capacity(ROOM);
     let drain = async {
-        loop {
-            write.as_ref().readable().await?;
-            match write.as_ref().try_read(&mut sink) {
-                Ok(0) => return Ok(()),
-                Ok(_) => {}
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
-                Err(e) => return Err(e),
-            }
+        while read(stream, &mut sink).await.is_ok_and(|n| n > 0) {
+            sink.clear();
         }
     };
-    let _: Result<io::Result<()>, _> = tokio::time::timeout(FAREWELL, drain).await;
+    let _: Result<(), _> = tokio::time::timeout(FAREWELL, drain).await;
 }
 
 async fn read_all(
     conn: ConnId,
-    mut read: OwnedReadHalf,
+    stream: Arc<TcpStream>,
     arrivals: mpsc::Sender<Arrival>,
     mut reading: watch::Receiver<bool>,
     broken: Arc<OnceLock<String>>,
@@ -136,7 +146,7 @@ async fn read_all(
         if buffer.capacity() - buffer.len() < ROOM {
             buffer = BytesMut::with_capacity(CHUNK);
         }
-        match read.read_buf(&mut buffer).await {
+        match read(&stream, &mut buffer).await {
             Ok(0) => break broken.get().cloned(),
             Ok(_) => {
                 let event = Event::Received { conn, bytes: buffer.split().freeze() };

@@ -2,26 +2,36 @@
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use petiole_node::Input;
 use petiole_node::bgp::{ConnId, Event};
-use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Notify, mpsc};
+use tokio::time::Instant;
 
-use super::{Arrival, canonical, mark};
+use super::neighbours::Neighbours;
+use super::{Accepted, Arrival, canonical, mark};
 use crate::preflight;
 
 const RETRY: Duration = Duration::from_secs(3);
 const BACKLOG: i32 = 128;
+/// How often a line is written about connections that were refused.
+const SAY_EVERY: Duration = Duration::from_secs(60);
 
 /// Accept for ever. An address that cannot be had is tried again: the agent dials meanwhile.
-pub(super) async fn run(address: SocketAddr, arrivals: mpsc::Sender<Arrival>, inputs: mpsc::Sender<Input>) {
+pub(super) async fn run(
+    address: SocketAddr,
+    neighbours: Arc<Neighbours>,
+    arrivals: mpsc::Sender<Arrival>,
+    inputs: mpsc::Sender<Input>,
+) {
     let mut said = String::new();
     let listener = loop {
-        let words = match bind(address) {
-            Ok(listener) => break listener,
+        let words = match bind(address, &neighbours) {
+            Ok(listener) => break Arc::new(listener),
             Err(e) => words(address, &e),
         };
         if words != said {
@@ -35,11 +45,14 @@ pub(super) async fn run(address: SocketAddr, arrivals: mpsc::Sender<Arrival>, in
     if !said.is_empty() && inputs.send(trouble(String::new())).await.is_err() {
         return;
     }
-    accept(&listener, &arrivals).await;
+    let v6_socket = listener.local_addr().is_ok_and(|a| a.is_ipv6());
+    neighbours.set_listener(&listener, v6_socket);
+    accept(&listener, v6_socket, &neighbours, &arrivals).await;
 }
 
-async fn accept(listener: &TcpListener, arrivals: &mpsc::Sender<Arrival>) {
+async fn accept(listener: &TcpListener, v6_socket: bool, neighbours: &Neighbours, arrivals: &mpsc::Sender<Arrival>) {
     let mut number = 0;
+    let (mut strangers, mut refused) = (Refused::default(), Refused::default());
     loop {
         let (stream, remote) = match listener.accept().await {
             Ok(accepted) => accepted,
@@ -50,29 +63,62 @@ async fn accept(listener: &TcpListener, arrivals: &mpsc::Sender<Arrival>) {
                 continue;
             }
         };
+        let remote = canonical(remote);
+        let Some(peer) = neighbours.whose(remote, &stream) else {
+            strangers.refuse(stream, remote, "no configured leaf has this address");
+            continue;
+        };
         let Ok(local) = stream.local_addr() else { continue };
-        mark(&socket2::SockRef::from(&stream), local.is_ipv6());
-        let event =
-            Event::Accepted { conn: ConnId::Accepted(number), local: canonical(local), remote: canonical(remote) };
+        mark(&SockRef::from(&stream), v6_socket);
+        let conn = ConnId::Accepted(number);
+        let (stream, reset) = (Arc::new(stream), Arc::new(Notify::new()));
+        if let Err(words) = neighbours.adopt(peer, conn, &stream, &reset) {
+            if let Some(stream) = Arc::into_inner(stream) {
+                refused.refuse(stream, remote, &words);
+            }
+            continue;
+        }
         number += 1;
-        // Waits while the loop is behind: strangers wait in the kernel's queue, not here.
-        if arrivals.send(Arrival { event, stream: Some(stream) }).await.is_err() {
+        let event = Event::Accepted { conn, local: canonical(local), remote };
+        // Waits while the loop is behind: more connections wait in the kernel's queue, not here.
+        if arrivals.send(Arrival { event, stream: Some(Accepted { stream, reset }) }).await.is_err() {
             return;
         }
     }
 }
 
-fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    match open(address) {
+/// Connections that got nothing but a reset.
+#[derive(Default)]
+struct Refused {
+    since_said: u64,
+    said: Option<Instant>,
+}
+
+impl Refused {
+    /// Neither a message nor a socket is left of it, however many come.
+    fn refuse(&mut self, stream: TcpStream, remote: SocketAddr, why: &str) {
+        let _ = stream.set_zero_linger();
+        drop(stream);
+        self.since_said += 1;
+        if self.said.is_none_or(|at| at.elapsed() >= SAY_EVERY) {
+            let n = self.since_said;
+            tracing::warn!("closed {n} connection(s) to the BGP port, the last from {remote}: {why}");
+            *self = Self { since_said: 0, said: Some(Instant::now()) };
+        }
+    }
+}
+
+fn bind(address: SocketAddr, neighbours: &Neighbours) -> io::Result<TcpListener> {
+    match open(address, neighbours) {
         // A kernel without IPv6 still has all of IPv4.
         Err(e) if e.raw_os_error() == Some(libc::EAFNOSUPPORT) && address.ip().is_unspecified() => {
-            open(SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port())))
+            open(SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port())), neighbours)
         }
         other => other,
     }
 }
 
-fn open(address: SocketAddr) -> io::Result<TcpListener> {
+fn open(address: SocketAddr, neighbours: &Neighbours) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {
         // [::] takes both families; an address of its own is what it is.
@@ -80,7 +126,10 @@ fn open(address: SocketAddr) -> io::Result<TcpListener> {
     }
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
+    mark(&SockRef::from(&socket), address.is_ipv6());
     socket.bind(&address.into())?;
+    // Before it listens: a connection that came earlier would be one that nothing vouches for.
+    neighbours.secure_listener(&socket, address.is_ipv6());
     socket.listen(BACKLOG)?;
     TcpListener::from_std(socket.into())
 }

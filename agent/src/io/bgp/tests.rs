@@ -1,5 +1,8 @@
+mod gtsm;
+mod md5;
+
 use bytes::Bytes;
-use petiole_node::bgp::PeerId;
+use petiole_node::config::{Neighbour, PeerPolicy, PeerSettings};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
@@ -13,16 +16,58 @@ struct Rig {
     inputs: mpsc::Receiver<Input>,
 }
 
+/// A leaf at this address, with nothing special about it.
+fn leaf(address: &str) -> PeerSettings {
+    PeerSettings {
+        neighbour: Neighbour::Address(address.parse().unwrap()),
+        port: 179,
+        asn: None,
+        hold_time: PeerSettings::HOLD_TIME,
+        passive: false,
+        policy: PeerPolicy::default(),
+        local_address: None,
+        password_file: None,
+        ttl_security: false,
+    }
+}
+
 impl Rig {
     fn new(listen: Option<SocketAddr>) -> Self {
+        Self::with(listen, vec![leaf("127.0.0.1")])
+    }
+
+    fn with(listen: Option<SocketAddr>, peers: Vec<PeerSettings>) -> Self {
         let (sender, inputs) = mpsc::channel(16);
-        let (connections, arrivals) = Connections::start(listen, sender);
+        let listen = listen.unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)));
+        let settings = BgpSettings { asn: 65001, listen, accept_default: false, peers };
+        let (connections, arrivals) = Connections::start(Some(&settings), sender);
         Self { connections, arrivals, inputs }
     }
 
     async fn next(&mut self) -> Event {
         let arrival = tokio::time::timeout(PLENTY, self.arrivals.recv()).await.unwrap().unwrap();
         self.connections.admit(arrival)
+    }
+
+    /// Skips what the driver suspects: tests that run beside this one make the same counters grow.
+    async fn next_but_hints(&mut self) -> Event {
+        loop {
+            match self.next().await {
+                Event::Hint { .. } => {}
+                event => return event,
+            }
+        }
+    }
+
+    /// Skips what happens on the connections before.
+    async fn next_accepted(&mut self) -> Event {
+        loop {
+            match self.next().await {
+                event @ Event::Accepted { .. } => return event,
+                Event::Closed { .. } | Event::Received { .. } | Event::Hint { .. } => {}
+                other => panic!("{other:?}"),
+            }
+        }
     }
 
     /// Skips what the kernel took.

@@ -4,6 +4,7 @@ mod any_sequence;
 mod collision;
 mod delay_open;
 mod extended_next_hop;
+mod hint;
 mod limits;
 mod link_local;
 mod load;

@@ -381,3 +381,43 @@ fn interfaces_that_no_leaf_can_be_found_on() {
     let misspelt = "[store]\nembedded = \"/s\"\n[bgp]\nasn = 65010\n[[bgp.peer]]\ninterfce = \"eth1\"\nasn = 65001";
     assert_eq!(bad(misspelt).lines().count(), 1, "one mistake, one message: {}", bad(misspelt));
 }
+
+#[test]
+fn what_secures_a_session_and_can_not() {
+    let unnumbered = |line: &str| peer(line).replace("address = \"10.122.101.0\"", "interface = \"eth1\"");
+    check(
+        unnumbered,
+        &[
+            (
+                "password_file = \"/k\"",
+                "8:17: `password_file` in [[bgp.peer]] does not go with `interface`: the key of a signature hangs on an address; write the leaf's `address`, or take `password_file` out",
+            ),
+            (
+                r#"local_address = "10.0.0.1""#,
+                "8:17: `local_address` in [[bgp.peer]] does not go with `interface`: an unnumbered session has the link's own; write the leaf's `address`, or take `local_address` out",
+            ),
+        ],
+    );
+    check(
+        peer,
+        &[
+            (
+                "password_file = \"leaf.key\"",
+                r#"8:17: `password_file` in [[bgp.peer]] is "leaf.key", which depends on where the agent was started: write an absolute path such as "/etc/petiole/leaf.key""#,
+            ),
+            (r#"ttl_security = "on""#, r#"8:16: `ttl_security` in [[bgp.peer]] is a string: write true or false"#),
+            (
+                r#"local_address = "fd00::1""#,
+                "8:17: `local_address` in [[bgp.peer]] is fd00::1, and `address` is of the other family: write an address of this node, of the family of `address`",
+            ),
+            (
+                r#"local_address = "0.0.0.0""#,
+                "8:17: `local_address` in [[bgp.peer]] is 0.0.0.0, which is every address; without the key it is the uplink's: write an address of this node, of the family of `address`",
+            ),
+            (
+                r#"tcp_ao = { key_file = "/k" }"#,
+                "8:1: `tcp_ao` in [[bgp.peer]] is known, but this version has no TCP-AO (RFC 5925): remove it",
+            ),
+        ],
+    );
+}

@@ -20,14 +20,6 @@ fn keys_whose_feature_is_not_built_are_refused_by_name() {
                 "8:1: `bfd` in [[bgp.peer]] is known, but this version has no BFD: remove it",
             ),
             (
-                r#"password_file = "/etc/petiole/leaf.key""#,
-                "8:1: `password_file` in [[bgp.peer]] is known, but this version has no TCP MD5 signatures: remove it",
-            ),
-            (
-                "ttl_security = true",
-                "8:1: `ttl_security` in [[bgp.peer]] is known, but this version has no TTL security (GTSM): remove it",
-            ),
-            (
                 "graceful_restart = true",
                 "8:1: `graceful_restart` in [[bgp.peer]] is known, but this version has no graceful restart: remove it",
             ),
