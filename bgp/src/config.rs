@@ -10,6 +10,7 @@ use std::time::Duration;
 use petiole_prefix::Family;
 use serde::{Deserialize, Serialize};
 
+use crate::bfd::BfdPolicy;
 use crate::limit::MaxPrefix;
 
 pub use peer_id::{NotAPeer, PeerId};
@@ -105,6 +106,8 @@ pub struct PeerConfig {
     pub send_hold_time: Option<Duration>,
     /// How long our OPEN waits for theirs (DelayOpenTime, RFC 4271 section 8.1.1); zero: it is sent at once.
     pub delay_open: Duration,
+    /// How its session hangs on BFD; `None`: not at all.
+    pub bfd: Option<BfdPolicy>,
 }
 
 impl PeerConfig {
@@ -124,6 +127,7 @@ impl PeerConfig {
             max_prefix: None,
             send_hold_time: None,
             delay_open: Duration::ZERO,
+            bfd: None,
         }
     }
 
@@ -136,10 +140,10 @@ impl PeerConfig {
 
     /// Whether a session under `old` settings goes on under these, for what differs is not part of its terms.
     pub(crate) fn keeps_session_of(&self, old: &Self) -> bool {
-        let Self { connect_retry, max_prefix, send_hold_time, delay_open, .. } = old;
-        let (connect_retry, max_prefix) = (*connect_retry, *max_prefix);
+        let Self { connect_retry, max_prefix, send_hold_time, delay_open, bfd, .. } = old;
+        let (connect_retry, max_prefix, bfd) = (*connect_retry, *max_prefix, *bfd);
         let (send_hold_time, delay_open) = (*send_hold_time, *delay_open);
-        Self { connect_retry, max_prefix, send_hold_time, delay_open, ..self.clone() } == *old
+        Self { connect_retry, max_prefix, send_hold_time, delay_open, bfd, ..self.clone() } == *old
     }
 
     /// Where to dial.

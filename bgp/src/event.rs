@@ -136,6 +136,12 @@ pub enum DownReason {
     Misconfigured(ConfigError),
     /// The uplink it is reached by went down.
     LinkDown,
+    /// BFD says that the way to the peer failed, or the peer's BFD said so (RFC 5882).
+    BfdDown {
+        /// The peer's C bit: its BFD does not share the fate of its control plane, so its forwarding failed as well (RFC 5882
+        /// section 4.3).
+        control_plane_independent: bool,
+    },
     /// We sent a NOTIFICATION.
     NotificationSent(Notification),
     /// They sent a NOTIFICATION.
@@ -168,6 +174,7 @@ impl fmt::Display for DownReason {
             Self::ConfigChanged => f.write_str("its configuration changed"),
             Self::Misconfigured(e) => write!(f, "can't be spoken to: {e}"),
             Self::LinkDown => f.write_str("the uplink went down"),
+            Self::BfdDown { .. } => f.write_str("BFD lost the peer"),
             Self::NotificationSent(n) => write!(f, "we ended it: {n}"),
             Self::NotificationReceived(n) => write!(f, "the peer ended it: {n}"),
             Self::HoldTimerExpired => f.write_str("hold timer expired: the peer was silent"),
@@ -347,6 +354,8 @@ pub enum RefusedBecause {
     Idle,
     /// The neighbour failed too often lately and waits out its back-off.
     BackingOff,
+    /// BFD has to come up first.
+    AwaitsBfd,
 }
 
 impl fmt::Display for RefusedBecause {
@@ -354,6 +363,7 @@ impl fmt::Display for RefusedBecause {
         f.write_str(match self {
             Self::Stranger => "no configured neighbour has this address",
             Self::Idle => "the neighbour is idle",
+            Self::AwaitsBfd => "BFD with the neighbour has to come up first",
             Self::BackingOff => "the neighbour failed too often and waits",
         })
     }
@@ -379,6 +389,8 @@ pub enum TimerReason {
     Stable,
     /// A neighbour that failed too often is let in again.
     Damped,
+    /// BFD had its time to come up.
+    BfdWait,
     /// A neighbour that was stopped for a while is started again.
     IdleHold,
     /// An OPEN was held back for long enough.

@@ -18,6 +18,7 @@
 //! the routes learned are not an input of it.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+pub mod bfd;
 pub mod config;
 pub mod event;
 pub mod guard;
@@ -29,6 +30,7 @@ pub mod trace;
 pub mod view;
 pub mod wire;
 
+pub use bfd::{BfdPolicy, BfdState, BfdStatus};
 pub use config::{ConfigError, ConnId, LocalConfig, NotAPeer, PeerConfig, PeerId, RemoteAsn};
 pub use event::{Action, DownReason, Event, SpeakerEvent, TimerReason, TooManyPrefixes};
 pub use guard::{GuardError, Originated, Ownership};

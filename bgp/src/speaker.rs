@@ -1,5 +1,6 @@
 //! The speaker: all sessions and the RIBs of one node.
 
+mod bfd;
 mod import;
 mod inbound;
 mod operator;
@@ -117,6 +118,7 @@ impl Speaker {
                 continue;
             };
             let Some(peer) = self.peers.get_mut(&id) else { continue };
+            let (bfd, waited_for_bfd) = (peer.config.bfd, !peer.bfd_allows());
             if config.keeps_session_of(&peer.config) {
                 if config.max_prefix != peer.config.max_prefix {
                     peer.limit_levels = Default::default();
@@ -132,12 +134,19 @@ impl Speaker {
                 } else {
                     peer.config = config;
                 }
+                if let Some(peer) = self.peers.get_mut(&id) {
+                    peer.bfd_configured(bfd, now);
+                }
+                if waited_for_bfd {
+                    self.dial(id, now);
+                }
                 continue;
             }
             self.stop(id, StopReason::ConfigChanged, now);
             if let Some(peer) = self.peers.get_mut(&id) {
                 peer.misconfigured = config.check(&self.local).err();
                 peer.config = config;
+                peer.bfd_configured(bfd, now);
                 peer.forgive();
                 peer.release();
             }
@@ -148,7 +157,9 @@ impl Speaker {
             // A stream per neighbour, so that one's draws don't shift another's.
             let mut rng = self.rng.clone();
             rng.set_stream(stream_of(id));
-            self.peers.insert(id, Peer::new(config, misconfigured, rng, now));
+            let mut peer = Peer::new(config, misconfigured, rng, now);
+            peer.await_bfd(now);
+            self.peers.insert(id, peer);
             self.dial(id, now);
         }
         self.finish(now);
@@ -163,6 +174,7 @@ impl Speaker {
         if up {
             // Failures over a dead link say nothing about a living one; its first moments may well bring another.
             p.failures = 0;
+            p.await_bfd(now);
             self.dial(peer, now);
         } else {
             self.stop(peer, StopReason::LinkDown, now);

@@ -92,6 +92,10 @@ pub(crate) enum StopReason {
     TooManyPrefixes(TooManyPrefixes),
     /// There is nobody to say anything to.
     LinkDown,
+    /// BFD lost it; what is said may still arrive.
+    BfdDown {
+        control_plane_independent: bool,
+    },
 }
 
 impl StopReason {
@@ -103,6 +107,7 @@ impl StopReason {
             Self::Deconfigured => Notification::cease(CeaseSubcode::PeerDeconfigured),
             Self::ConfigChanged => Notification::cease(CeaseSubcode::OtherConfigurationChange),
             Self::TooManyPrefixes(many) => Notification::max_prefixes(many.family, many.limit),
+            Self::BfdDown { .. } => Notification::cease(CeaseSubcode::BfdDown),
             Self::LinkDown => return None,
         })
     }
@@ -112,7 +117,7 @@ impl StopReason {
     const fn is_hard(&self) -> bool {
         match self {
             Self::Disabled(_) | Self::Stopped(_) | Self::Deconfigured | Self::TooManyPrefixes(_) => true,
-            Self::Cleared(_) | Self::ConfigChanged | Self::LinkDown => false,
+            Self::Cleared(_) | Self::ConfigChanged | Self::LinkDown | Self::BfdDown { .. } => false,
         }
     }
 
@@ -125,6 +130,7 @@ impl StopReason {
             Self::ConfigChanged => DownReason::ConfigChanged,
             Self::TooManyPrefixes(many) => DownReason::TooManyPrefixes(many),
             Self::LinkDown => DownReason::LinkDown,
+            Self::BfdDown { control_plane_independent } => DownReason::BfdDown { control_plane_independent },
         }
     }
 }

@@ -11,6 +11,7 @@ use rand_core::Rng;
 use super::fsm::State;
 use super::negotiate::{Circumstances, Negotiated};
 use super::timers::{Timer, Timers};
+use crate::bfd::BfdStatus;
 use crate::config::{ConfigError, ConnId, PeerConfig};
 use crate::event::{DownReason, TooManyPrefixes};
 use crate::limit::LimitLevel;
@@ -176,6 +177,8 @@ pub(crate) struct Peer {
     pub(crate) last_down: Option<DownReason>,
     pub(crate) last_sent: Option<Notification>,
     pub(crate) last_received: Option<Notification>,
+    /// What BFD said last.
+    pub(crate) bfd: Option<BfdStatus>,
     /// Left alone, because it sent too many prefixes.
     pub(crate) held: Option<TooManyPrefixes>,
     /// Where the prefixes of its session stand, per family in the order of [`Family::BOTH`].
@@ -202,6 +205,7 @@ impl Peer {
             last_down: None,
             last_sent: None,
             last_received: None,
+            bfd: None,
             held: None,
             limit_levels: Default::default(),
         }
@@ -209,7 +213,7 @@ impl Peer {
 
     /// Whether there may be a session at all.
     pub(crate) fn allowed(&self) -> bool {
-        self.enabled && self.link_up && self.misconfigured.is_none() && self.held.is_none()
+        self.enabled && self.link_up && self.misconfigured.is_none() && self.held.is_none() && self.bfd_allows()
     }
 
     /// Whether connections are turned away.

@@ -13,6 +13,8 @@ pub(crate) enum Timer {
     Stable,
     /// Of a neighbour: its connections are turned away until then.
     Damped,
+    /// Of a neighbour: BFD had its time to come up.
+    BfdWait,
     /// Of a neighbour that was stopped for a while: start it again (RFC 4271 section 8.1.1, IdleHoldTimer).
     IdleHold,
     /// Of a connection: it has been tried for long enough.
@@ -28,10 +30,11 @@ pub(crate) enum Timer {
 }
 
 impl Timer {
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::ConnectRetry,
         Self::Stable,
         Self::Damped,
+        Self::BfdWait,
         Self::IdleHold,
         Self::ConnectTimeout,
         Self::DelayOpen,
@@ -45,6 +48,7 @@ impl Timer {
             Self::ConnectRetry => TimerReason::ConnectRetry,
             Self::Stable => TimerReason::Stable,
             Self::Damped => TimerReason::Damped,
+            Self::BfdWait => TimerReason::BfdWait,
             Self::IdleHold => TimerReason::IdleHold,
             Self::ConnectTimeout => TimerReason::ConnectTimeout,
             Self::DelayOpen => TimerReason::DelayOpen,

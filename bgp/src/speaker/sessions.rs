@@ -73,6 +73,7 @@ impl Speaker {
         let found = self.peers.iter_mut().find(|(_, p)| p.config.is_from(remote));
         let refused = match &found {
             None => Some(RefusedBecause::Stranger),
+            Some((_, peer)) if !peer.bfd_allows() => Some(RefusedBecause::AwaitsBfd),
             Some((_, peer)) if !peer.allowed() => Some(RefusedBecause::Idle),
             Some((_, peer)) if peer.is_damped() => Some(RefusedBecause::BackingOff),
             Some(_) => None,
@@ -286,6 +287,7 @@ impl Speaker {
             | DownReason::Deconfigured
             | DownReason::ConfigChanged
             | DownReason::LinkDown
+            | DownReason::BfdDown { .. }
             | DownReason::Collision
             | DownReason::Misconfigured(_)
             // Nothing was spoken yet.
@@ -365,7 +367,7 @@ impl Speaker {
     pub(super) fn run_timers(&mut self, id: PeerId, now: Duration) {
         while let Some(timer) = self.peers.get_mut(&id).and_then(|p| p.timers.take_due(now)) {
             match timer {
-                Timer::ConnectRetry => self.dial(id, now),
+                Timer::ConnectRetry | Timer::BfdWait => self.dial(id, now),
                 Timer::Stable => {
                     if let Some(peer) = self.peers.get_mut(&id) {
                         peer.forgive();
@@ -396,7 +398,7 @@ impl Speaker {
                         continue;
                     }
                     Timer::Hold => Input::HoldExpired,
-                    Timer::ConnectRetry | Timer::Stable | Timer::Damped | Timer::IdleHold => continue,
+                    Timer::ConnectRetry | Timer::Stable | Timer::Damped | Timer::BfdWait | Timer::IdleHold => continue,
                 };
                 self.step(id, conn, input, now);
             }

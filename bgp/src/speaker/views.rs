@@ -6,6 +6,7 @@ use petiole_prefix::{Family, Prefix};
 
 use super::Speaker;
 use crate::config::{ConnId, PeerId};
+use crate::event::DownReason;
 use crate::rib::LocRoute;
 use crate::session::Timer;
 use crate::session::peer::{Conn, Peer};
@@ -173,6 +174,10 @@ fn state_reason(peer: &Peer, state: SessionState) -> Option<String> {
     Some(match (peer.enabled, peer.link_up, state) {
         (false, _, _) => "disabled by the operator".to_owned(),
         (_, false, _) => "its uplink is down".to_owned(),
+        (_, _, SessionState::Idle) if !peer.bfd_allows() => match &peer.last_down {
+            Some(reason @ DownReason::BfdDown { .. }) => format!("waits for BFD; {reason}"),
+            Some(_) | None => "waits for BFD".to_owned(),
+        },
         (_, _, SessionState::Idle) => format!("failed {} times in a row and waits", peer.faults),
         (_, _, SessionState::Active) if peer.config.passive => "waits for the neighbour to connect".to_owned(),
         (_, _, SessionState::Active) => match &peer.last_down {

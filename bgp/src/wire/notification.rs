@@ -29,7 +29,7 @@ pub enum ErrorCode {
     SendHoldTimer = 8,
 }
 
-/// Subcodes of Cease (RFC 4486 section 3, RFC 8538).
+/// Subcodes of Cease (RFC 4486 section 3, RFC 8538, RFC 9384).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub enum CeaseSubcode {
@@ -51,6 +51,8 @@ pub enum CeaseSubcode {
     OutOfResources = 8,
     /// Hard Reset (RFC 8538).
     HardReset = 9,
+    /// BFD Down (RFC 9384).
+    BfdDown = 10,
 }
 
 /// Why a session is ended, as said to the other side.

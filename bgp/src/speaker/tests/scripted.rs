@@ -1,6 +1,7 @@
 //! One speaker against a neighbour that says what the test wants.
 
 mod any_sequence;
+mod bfd;
 mod collision;
 mod delay_open;
 mod extended_next_hop;

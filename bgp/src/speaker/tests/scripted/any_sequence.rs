@@ -33,6 +33,7 @@ enum Step {
     Enabled(bool),
     Hold(bool),
     NextHop(bool),
+    Bfd(BfdState, bool),
     Wait(u64),
 }
 
@@ -88,6 +89,9 @@ fn any_step() -> impl Strategy<Value = Step> {
         1 => any::<bool>().prop_map(Step::Enabled),
         1 => any::<bool>().prop_map(Step::Hold),
         1 => any::<bool>().prop_map(Step::NextHop),
+        2 => (0usize..3, any::<bool>()).prop_map(|(n, failed)| {
+            Step::Bfd([BfdState::Down, BfdState::Up, BfdState::RemoteAdminDown][n], failed)
+        }),
         4 => (0u64..5000).prop_map(Step::Wait),
     ]
 }
@@ -175,6 +179,7 @@ proptest! {
                 }
                 Step::Peers(n) => {
                     let mut config = PeerConfig::new(ip(REMOTE), RemoteAsn::Is(65001));
+                    config.bfd = (n > 0).then_some(BfdPolicy { strict: n > 1 });
                     config.hold_time = secs(u64::from(n) * 9);
                     let peers = if n == 0 { BTreeMap::new() } else { BTreeMap::from([(script.peer, config)]) };
                     script.with(|s, now| s.set_peers(peers, now));
@@ -186,6 +191,12 @@ proptest! {
                 Step::Enabled(enabled) => {
                     let peer = script.peer;
                     script.with(|s, now| s.set_peer_enabled(peer, enabled, None, now));
+                }
+                Step::Bfd(state, failed) => {
+                    let peer = script.peer;
+                    let failed_at = failed.then_some(script.now);
+                    let status = BfdStatus { state, failed_at, control_plane_independent: failed };
+                    script.with(|s, now| s.handle_bfd(peer, status, now));
                 }
                 Step::Hold(held) => script.with(|s, now| s.hold_end_of_rib(held, now)),
                 Step::NextHop(given) => {

@@ -1,0 +1,82 @@
+//! BFD's say in sessions (RFC 5882): when they end by it, and when they wait for it.
+
+use std::time::Duration;
+
+use super::Speaker;
+use crate::bfd::{BfdPolicy, BfdStatus};
+use crate::config::{ConnId, PeerId};
+use crate::session::fsm::StopReason;
+use crate::session::peer::Peer;
+use crate::session::{Input, Timer};
+
+impl Speaker {
+    /// Takes in how a neighbour's BFD session is; without effect where none is configured. A failure ends what was opened
+    /// before it (Cease 6/10, RFC 9384); Up begins a session that waited for it.
+    pub fn handle_bfd(&mut self, peer: PeerId, status: BfdStatus, now: Duration) {
+        self.advance(now);
+        let Some(p) = self.peers.get_mut(&peer) else { return };
+        let Some(policy) = p.config.bfd else { return };
+        let before = p.bfd.replace(status).unwrap_or_default();
+        if status.lets_pass() {
+            p.timers.stop(Timer::BfdWait);
+        }
+        if let Some(at) = status.failed_at.filter(|at| before.failed_at.is_none_or(|known| known < *at)) {
+            self.bfd_failed(peer, policy, status, at, now);
+        }
+        if status.lets_pass() && !before.lets_pass() {
+            // What failed on a dead way says nothing about a living one.
+            if let Some(p) = self.peers.get_mut(&peer) {
+                p.failures = 0;
+            }
+            self.dial(peer, now);
+        }
+        self.finish(now);
+    }
+
+    fn bfd_failed(&mut self, id: PeerId, policy: BfdPolicy, status: BfdStatus, at: Duration, now: Duration) {
+        let Some(p) = self.peers.get_mut(&id) else { return };
+        p.await_bfd(now);
+        let all = policy.strict && !status.lets_pass();
+        let doomed = p.conns.iter().filter(|c| all || c.opened_at.is_none_or(|opened| opened <= at));
+        let doomed: Vec<ConnId> = doomed.map(|c| c.id).collect();
+        let why = StopReason::BfdDown { control_plane_independent: status.control_plane_independent };
+        for conn in doomed {
+            self.step(id, conn, Input::Stop(why.clone()), now);
+        }
+        if let Some(p) = self.peers.get_mut(&id) {
+            p.note_state(now);
+        }
+    }
+}
+
+impl Peer {
+    /// Begins the wait for BFD, where it is due.
+    pub(crate) fn await_bfd(&mut self, now: Duration) {
+        let waits = self.config.bfd.is_some_and(|policy| !policy.strict) && !self.bfd_is_up();
+        if waits {
+            self.timers.set(Timer::BfdWait, now + BfdPolicy::WAIT);
+        }
+    }
+
+    /// BFD was configured, or is not any more.
+    pub(crate) fn bfd_configured(&mut self, before: Option<BfdPolicy>, now: Duration) {
+        if self.config.bfd.is_none() {
+            self.bfd = None;
+            self.timers.stop(Timer::BfdWait);
+        } else if before.is_none() && self.conns.is_empty() {
+            self.await_bfd(now);
+        }
+    }
+
+    fn bfd_is_up(&self) -> bool {
+        self.bfd.is_some_and(|status| status.lets_pass())
+    }
+
+    /// Whether BFD lets a session begin.
+    pub(crate) fn bfd_allows(&self) -> bool {
+        match self.config.bfd {
+            None => true,
+            Some(policy) => self.bfd_is_up() || (!policy.strict && self.timers.get(Timer::BfdWait).is_none()),
+        }
+    }
+}
