@@ -259,7 +259,8 @@ impl Node {
 
     /// The uplink of a leaf, by interface name.
     pub(crate) fn uplink_name(&self, peer: PeerId) -> Option<String> {
-        self.uplinks.get(&peer).and_then(|u| u.as_ref().ok()).map(|u| u.name.clone())
+        let found = self.uplinks.get(&peer).and_then(|u| u.as_ref().ok()).map(|u| u.name.clone());
+        found.or_else(|| peer.interface().map(str::to_owned))
     }
 }
 
