@@ -11,7 +11,8 @@ use petiole_node::dataplane::Plan;
 use petiole_node::{Done, Effect, EffectId, Input, Node, Saved};
 use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
 use crate::io::bgp::{Arrival, Connections};
@@ -33,6 +34,8 @@ const TICK: Duration = Duration::from_secs(1);
 const STALL: Duration = Duration::from_millis(500);
 /// How long readers need to hand over what waits in the sockets.
 const CATCH_UP: Duration = Duration::from_millis(20);
+/// How long an operator may take to read the last answer.
+const ANSWERED: Duration = Duration::from_secs(1);
 /// Chunks that are taken in before a timer may speak.
 const BACKLOG: usize = 64;
 
@@ -72,7 +75,7 @@ async fn turn(mut node: Node, clock: Clock, mut drivers: Drivers, mut inputs: mp
     drivers.dispatch(&mut node);
     // Says that the loop runs, and nothing about store or peers: a cold boot would wait for itself otherwise.
     notify(&[NotifyState::Ready]);
-    loop {
+    while !drivers.ending {
         let due = node.poll_timeout().map(|(at, _)| at);
         tokio::select! {
             _ = terminate.recv() => break,
@@ -106,6 +109,9 @@ async fn turn(mut node: Node, clock: Clock, mut drivers: Drivers, mut inputs: mp
     }
     notify(&[NotifyState::Stopping]);
     tracing::info!("stopping; routes and addresses stay as they are");
+    if drivers.ending {
+        drivers.finish().await;
+    }
     Ok(())
 }
 
@@ -121,6 +127,10 @@ struct Drivers {
     operators: Operators,
     heart: Arc<Heart>,
     inputs: mpsc::Sender<Input>,
+    api: JoinHandle<()>,
+    api_ends: Arc<Notify>,
+    /// An operator ends the agent.
+    ending: bool,
 }
 
 enum KernelOrder {
@@ -142,10 +152,25 @@ impl Drivers {
         let discovery = Discovery::new(inputs.clone());
         let operators = Operators::new(inputs.clone());
         let heart = Arc::new(Heart::new(clock));
-        tokio::spawn(api::serve(listener, operators.clone()));
+        let api_ends = Arc::new(Notify::new());
+        let told = Arc::clone(&api_ends);
+        let api = tokio::spawn(api::serve(listener, operators.clone(), async move { told.notified().await }));
         tokio::spawn(metrics::serve(settings.metrics_listen, operators.clone(), Arc::clone(&heart), inputs.clone()));
         let saver = saver(StateFile::in_folder(settings.paths.state.clone()), inputs.clone());
-        Ok(Self { connections, arrivals, discovery, store, kernel, saver, operators, heart, inputs })
+        Ok(Self {
+            connections,
+            arrivals,
+            discovery,
+            store,
+            kernel,
+            saver,
+            operators,
+            heart,
+            inputs,
+            api,
+            api_ends,
+            ending: false,
+        })
     }
 
     fn admit(&mut self, node: &mut Node, arrival: Arrival, clock: &Clock) {
@@ -173,9 +198,17 @@ impl Drivers {
                 }
                 Effect::Save { id, saved } => drop(self.saver.send((id, saved))),
                 Effect::Reply { id, answer } => self.operators.reply(id, answer),
+                Effect::Exit => self.ending = true,
                 Effect::Log(event) => log::say(&event),
             }
         }
+    }
+
+    /// Let the leaves read our last words, and the operator the answer.
+    async fn finish(self) {
+        self.connections.said_goodbye().await;
+        self.api_ends.notify_one();
+        let _ = tokio::time::timeout(ANSWERED, self.api).await;
     }
 }
 

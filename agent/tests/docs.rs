@@ -7,7 +7,9 @@
 )]
 
 use petiole::io::api::Addresses;
-use petiole_node::view::{AdvertisedView, BlocksView, FibEntry, PathView, PeerView, StatusView, TraceView, WhyView};
+use petiole_node::view::{
+    AdvertisedView, BlocksView, DrainView, FibEntry, OrderView, PathView, PeerView, StatusView, TraceView, WhyView,
+};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -40,6 +42,8 @@ fn every_example_is_what_the_code_prints() {
     same::<Addresses>("Addresses");
     same::<Vec<FibEntry>>("[FibEntry]");
     same::<WhyView>("WhyView");
+    same::<OrderView>("OrderView");
+    same::<DrainView>("DrainView");
 }
 
 #[test]

@@ -99,6 +99,8 @@ pub struct PeerConfig {
     pub families: BTreeSet<Family>,
     /// Never dial, only accept.
     pub passive: bool,
+    /// Whether it waits for [`Speaker::set_peer_enabled`](crate::Speaker::set_peer_enabled) when it is new.
+    pub starts_disabled: bool,
     /// How many prefixes it may send; `None`: any number.
     pub max_prefix: Option<MaxPrefix>,
     /// How long it may take nothing of what it is sent; `None`: 8 minutes or twice the hold time, whichever is more (RFC 9687
@@ -124,6 +126,7 @@ impl PeerConfig {
             connect_retry: Duration::from_secs(5),
             families: Family::BOTH.into_iter().collect(),
             passive: false,
+            starts_disabled: false,
             max_prefix: None,
             send_hold_time: None,
             delay_open: Duration::ZERO,
@@ -140,10 +143,8 @@ impl PeerConfig {
 
     /// Whether a session under `old` settings goes on under these, for what differs is not part of its terms.
     pub(crate) fn keeps_session_of(&self, old: &Self) -> bool {
-        let Self { connect_retry, max_prefix, send_hold_time, delay_open, bfd, .. } = old;
-        let (connect_retry, max_prefix, bfd) = (*connect_retry, *max_prefix, *bfd);
-        let (send_hold_time, delay_open) = (*send_hold_time, *delay_open);
-        Self { connect_retry, max_prefix, send_hold_time, delay_open, bfd, ..self.clone() } == *old
+        let Self { connect_retry, starts_disabled, max_prefix, send_hold_time, delay_open, bfd, .. } = *old;
+        Self { connect_retry, starts_disabled, max_prefix, send_hold_time, delay_open, bfd, ..self.clone() } == *old
     }
 
     /// Where to dial.

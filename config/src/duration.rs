@@ -6,7 +6,7 @@ use std::time::Duration;
 ///
 /// # Errors
 /// What was probably meant, if that can be guessed.
-pub(crate) fn parse(text: &str) -> Result<Duration, Option<String>> {
+pub fn parse(text: &str) -> Result<Duration, Option<String>> {
     let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
     let (number, unit) = text.split_at(digits);
     let milliseconds = |number: &str, per: u64| number.parse::<u64>().ok().and_then(|n| n.checked_mul(per));

@@ -22,6 +22,7 @@ use std::path::PathBuf;
 
 use toml::de::DeTable;
 
+pub use duration::parse as parse_duration;
 pub use error::{ConfigError, ConfigErrors, Place, Warning};
 pub use problem::{Notice, Problem};
 pub use settings::*;

@@ -28,6 +28,7 @@ impl Node {
                 .zip(&self.gates)
                 .map(|(announce, gate)| Configured { announce, gate: gate_state(gate.as_ref()) })
                 .collect(),
+            drained: self.is_drained(),
             loopback: self.topology.on_loopback().map(|a| (a.addr, a.len)).collect(),
         };
         let filter = |prefix: &Prefix, ifname: Option<&str>| self.filters.judge(prefix, ifname);

@@ -27,6 +27,13 @@ impl Node {
                 Ok(answer) => answer,
                 Err(why) => return self.push(Effect::Reply { id, answer: Err(why) }),
             },
+            Query::Drain { after } => Answer::Drain(self.drain(after)),
+            Query::Undrain => Answer::Drain(self.undrain()),
+            Query::Stop { message } => return self.stop(id, message),
+            Query::Peer { peer, order } => match self.order_peer(peer, order) {
+                Ok(view) => Answer::Order(view),
+                Err(why) => return self.push(Effect::Reply { id, answer: Err(why) }),
+            },
             Query::Trace(peer) => match self.trace(&peer) {
                 Ok(trace) => Answer::Trace(trace),
                 Err(why) => return self.push(Effect::Reply { id, answer: Err(why) }),
@@ -125,7 +132,7 @@ impl Node {
         })
     }
 
-    fn known_peer(&self, id: PeerId) -> Result<(), String> {
+    pub(crate) fn known_peer(&self, id: PeerId) -> Result<(), String> {
         let peers = self.settings.bgp.as_ref().map(|b| b.peers.as_slice()).unwrap_or_default();
         if peers.iter().any(|p| peer_id(p) == Some(id)) {
             return Ok(());

@@ -89,6 +89,8 @@ pub struct Facts<'a> {
     pub addresses: &'a [Prefix],
     /// `[[announce]]`.
     pub configured: Vec<Configured<'a>>,
+    /// Whether an operator withdrew everything.
+    pub drained: bool,
     /// Addresses on `lo`, each with the length it was added with.
     pub loopback: Vec<(IpAddr, u8)>,
 }
@@ -135,6 +137,8 @@ pub enum Reason {
     NoFilterAccepts,
     /// The kernel does not yet hold what makes it true.
     NotInKernel(String),
+    /// An operator withdrew everything.
+    Drained,
     /// Never leaves the host or the link, or is everything.
     NotAnnounceable,
 }
@@ -148,6 +152,7 @@ impl Reason {
             | Self::FilterRejects(_)
             | Self::NoFilterAccepts
             | Self::NotInKernel(_)
+            | Self::Drained
             | Self::NotAnnounceable => false,
         }
     }
@@ -166,6 +171,7 @@ impl Reason {
             Self::FilterRejects(_) => "filter_rejects",
             Self::NoFilterAccepts => "no_filter_accepts",
             Self::NotInKernel(_) => "not_in_kernel",
+            Self::Drained => "drained",
             Self::NotAnnounceable => "not_announceable",
         }
     }
@@ -186,6 +192,7 @@ impl fmt::Display for Reason {
                 "it is on lo, but neither [node] addresses nor [[announce]] names it and no custom filter accepts it",
             ),
             Self::NotInKernel(words) => write!(f, "the kernel does not hold it yet: {words}"),
+            Self::Drained => f.write_str("this node is drained; `petiole undrain` announces it again"),
             Self::NotAnnounceable => {
                 f.write_str("it never leaves the host: loopback, link-local, multicast or the default route")
             }
@@ -200,9 +207,13 @@ pub fn decide(
     filter: impl Fn(&Prefix, Option<&str>) -> FilterVerdict,
     proof: impl Fn(Kind, &Prefix) -> Proof,
 ) -> BTreeMap<Prefix, Decision> {
-    let judged = candidates(facts)
-        .into_iter()
-        .map(|(prefix, (kind, claim))| (prefix, judge(prefix, kind, claim, &filter, &proof)));
+    let judged = candidates(facts).into_iter().map(|(prefix, (kind, claim))| {
+        let decision = judge(prefix, kind, claim, &filter, &proof);
+        match facts.drained && decision.announced() {
+            true => (prefix, Decision { ownership: None, reason: Reason::Drained, ..decision }),
+            false => (prefix, decision),
+        }
+    });
     judged.collect()
 }
 

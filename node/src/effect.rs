@@ -57,6 +57,8 @@ pub enum Effect {
         /// The answer; `Err` in words, ending with the next step.
         answer: Result<Answer, String>,
     },
+    /// End the agent, once everything before is done and the sessions' last words are written.
+    Exit,
     /// Say it in the log.
     Log(Event),
 }

@@ -1,6 +1,7 @@
 //! Everything the node can say in the log, as one enum: a line that is not here is never written.
 
 use std::fmt;
+use std::time::Duration;
 
 use petiole_prefix::Prefix;
 use serde::{Deserialize, Serialize};
@@ -78,6 +79,19 @@ pub enum Event {
         /// The last probe in words.
         detail: String,
     },
+    /// An operator drains the node.
+    Draining {
+        /// When everything is withdrawn; `None`: when told.
+        after: Option<Duration>,
+    },
+    /// Everything is withdrawn by an operator's order.
+    Drained,
+    /// An operator took the drain back.
+    Undrained,
+    /// An operator stopped the agent.
+    Stopped,
+    /// An operator's order about a session was carried out; in words.
+    Ordered(String),
     /// A block is this node's.
     BlockOwned(Prefix),
     /// A block is no longer this node's.
@@ -116,6 +130,11 @@ impl Event {
             | Self::StoreInSync
             | Self::PeerUp { .. }
             | Self::Announced { .. }
+            | Self::Draining { .. }
+            | Self::Drained
+            | Self::Undrained
+            | Self::Stopped
+            | Self::Ordered(_)
             | Self::Withdrawn { .. }
             | Self::Gate { .. }
             | Self::PrefixLimit { .. }
@@ -138,6 +157,19 @@ impl fmt::Display for Event {
             Self::Withdrawn { prefix, reason } => write!(f, "withdrew {prefix}: {reason}"),
             Self::Gate { prefix, healthy: true, detail } => write!(f, "health of {prefix}: good ({detail})"),
             Self::Gate { prefix, healthy: false, detail } => write!(f, "health of {prefix}: bad ({detail})"),
+            Self::Draining { after } => {
+                f.write_str(
+                    "an operator drains this node: everything is announced with GRACEFUL_SHUTDOWN, and withdrawn ",
+                )?;
+                match after {
+                    Some(after) => write!(f, "after {} s", after.as_secs_f64()),
+                    None => f.write_str("when told"),
+                }
+            }
+            Self::Drained => f.write_str("drained: everything is withdrawn until `petiole undrain`"),
+            Self::Undrained => f.write_str("an operator took the drain back"),
+            Self::Stopped => f.write_str("an operator stops this agent: everything is withdrawn, and the sessions end"),
+            Self::Ordered(done) => write!(f, "by an operator's order, {done}"),
             Self::BlockOwned(block) => write!(f, "block {block} is ours"),
             Self::BlockLost(block) => write!(f, "block {block} is no longer ours"),
             Self::Problem(what) => f.write_str(what),

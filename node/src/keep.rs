@@ -15,7 +15,8 @@ impl Node {
     /// Writes the state down if it differs from what was written.
     pub(crate) fn save(&mut self) {
         // Nothing is worth saving before the store has spoken, or saved state was taken over: an empty file would replace it.
-        if self.saving.is_some() || !(self.store_seen || self.resumed) {
+        // An operator's order is, whatever the store says.
+        if self.saving.is_some() || !(self.store_seen || self.resumed || self.orders != self.found_orders) {
             return;
         }
         let content = Saved {
@@ -34,6 +35,7 @@ impl Node {
                     (verdict != Verdict::Unknown).then_some((announce.prefix, verdict == Verdict::Healthy))
                 })
                 .collect(),
+            orders: self.orders.clone(),
         };
         if self.written.as_ref() == Some(&content) || self.save_again.is_some() {
             return;

@@ -20,6 +20,7 @@ mod keep;
 mod metrics;
 pub mod neighbour;
 mod node;
+mod operator;
 mod policy;
 pub mod saved;
 mod seed;
@@ -34,6 +35,7 @@ pub use effect::Effect;
 pub use event::{Event, Level};
 pub use input::{Done, EffectId, GateId, Input, Now, QueryId, UnixNanos};
 pub use node::{Node, TimerReason};
+pub use operator::{Drain, Orders};
 pub use saved::Saved;
 
 // The agent sees the pure crates through the node, which re-exports what inputs and effects carry.

@@ -19,6 +19,7 @@ use crate::gate::{Conditions, Order};
 use crate::health::{Gate, Verdict};
 use crate::input::{Done, EffectId, GateId, Input, Now, QueryId, UnixNanos};
 use crate::neighbour::Neighbours;
+use crate::operator::Orders;
 use crate::saved::Saved;
 use crate::seed;
 use crate::trace::Traces;
@@ -65,6 +66,15 @@ pub struct Node {
     pub(crate) guard_stops: u64,
     pub(crate) traces: Traces,
 
+    /// What operators ordered.
+    pub(crate) orders: Orders,
+    /// What they had ordered when the agent began.
+    pub(crate) found_orders: Orders,
+    /// When a drain withdraws everything.
+    pub(crate) drain_at: Option<Duration>,
+    /// The answer to the operator who stops the agent.
+    pub(crate) stopping: Option<Effect>,
+
     /// What was written last.
     pub(crate) written: Option<Saved>,
     pub(crate) saving: Option<EffectId>,
@@ -98,6 +108,8 @@ pub enum TimerReason {
     Probe,
     /// An ordering rule's time is up.
     Order,
+    /// A drain withdraws everything.
+    Drain,
     /// A failed write of the last known good state is tried again.
     Save,
 }
@@ -137,6 +149,10 @@ impl Node {
             problems: BTreeSet::new(),
             guard_stops: 0,
             traces: Traces::default(),
+            orders: Orders::default(),
+            found_orders: Orders::default(),
+            drain_at: None,
+            stopping: None,
             written: None,
             saving: None,
             save_again: None,
@@ -203,6 +219,7 @@ impl Node {
         if self.order.poll_timeout().is_some_and(|at| at <= now.mono) {
             self.dirty = true;
         }
+        self.run_drain();
         self.save_again.take_if(|at| *at <= now.mono);
         self.settle();
     }
@@ -223,7 +240,8 @@ impl Node {
         let order = self.order.poll_timeout().map(|at| (at, TimerReason::Order));
         let save = self.save_again.map(|at| (at, TimerReason::Save));
         let neighbours = self.neighbours.poll_timeout().map(|at| (at, TimerReason::Neighbours));
-        [neighbours, bgp, store, ipam, kernel, probe, order, save].into_iter().flatten().min()
+        let drain = self.drain_at.map(|at| (at, TimerReason::Drain));
+        [neighbours, bgp, store, ipam, kernel, probe, order, save, drain].into_iter().flatten().min()
     }
 
     fn handle_started(&mut self, boot_id: String, saved: Option<Saved>) {
@@ -239,6 +257,8 @@ impl Node {
         self.log(Event::Starting { node, saved: words });
         if let Some(saved) = saved.filter(|s| s.node == self.settings.node.name) {
             self.filters.restore(&saved.filters);
+            self.found_orders = saved.orders.clone();
+            self.resume_orders(saved.orders.clone());
             if saved.boot_id == boot_id {
                 self.resumed = true;
                 self.ipam.restore(&saved.blocks);
@@ -330,6 +350,9 @@ impl Node {
         }
         self.report_problems();
         self.save();
+        if let Some(answer) = self.stopping.take() {
+            self.effects.extend([answer, Effect::Exit]);
+        }
     }
 
     fn speak(&mut self) {
@@ -456,6 +479,11 @@ impl Node {
     pub(crate) fn log(&mut self, event: Event) {
         self.traces.note(&event, |name| self.uplinks.keys().any(|id| id.to_string() == name), self.now.mono);
         self.effects.push_back(Effect::Log(event));
+    }
+
+    /// The facts behind the announcements changed.
+    pub(crate) const fn mark_dirty(&mut self) {
+        self.dirty = true;
     }
 
     pub(crate) fn push(&mut self, effect: Effect) {

@@ -6,6 +6,8 @@ use petiole_prefix::Prefix;
 use petiole_store::UnixNanos;
 use serde::{Deserialize, Serialize};
 
+use crate::operator::Orders;
+
 /// What is on disk. Blocks count only under the same boot id: after a reboot there are no pods, so they wait for the store.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Saved {
@@ -23,4 +25,7 @@ pub struct Saved {
     pub filters: BTreeMap<String, String>,
     /// The last verdict of each health gate, by the announced prefix.
     pub gates: BTreeMap<Prefix, bool>,
+    /// What operators ordered; holds over boots.
+    #[serde(default)]
+    pub orders: Orders,
 }

@@ -49,6 +49,7 @@ impl Node {
                 connect_retry: CONNECT_RETRY,
                 passive: settings.passive,
                 scope_id: uplink.scope_id,
+                starts_disabled: self.orders.disabled.contains(&id),
                 ..PeerConfig::new(uplink.remote, asn)
             };
             peers.insert(id, policy::limited(config, &settings.policy));

@@ -27,6 +27,7 @@ impl Node {
             gates: self.gate_views(),
             blocks: self.owned.iter().copied().collect(),
             announcements: self.announcement_views(),
+            drain: self.drain_view(),
             routes_learned: u64::try_from(self.fib.len()).unwrap_or(u64::MAX),
             routes_in_kernel: self.routes_in_kernel(),
             problems: self.problems.iter().cloned().collect(),

@@ -1,8 +1,10 @@
 //! Questions of operators and their answers: the shapes behind `-o json`, which are documented in `docs/cli.md` and stable.
 
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use petiole_bgp::PeerId;
+use petiole_bgp::wire::ShutdownText;
 use petiole_prefix::{Family, Prefix};
 use petiole_store::UnixNanos;
 use serde::{Deserialize, Serialize};
@@ -21,6 +23,25 @@ pub enum Query {
         table: RouteTable,
         /// Only of this leaf.
         peer: Option<PeerId>,
+    },
+    /// `petiole drain`: announce everything with GRACEFUL_SHUTDOWN, and withdraw it after this time; `None`: when told.
+    Drain {
+        /// The time.
+        after: Option<Duration>,
+    },
+    /// `petiole undrain`.
+    Undrain,
+    /// `petiole stop`: withdraw, end the sessions with this text, and end the agent.
+    Stop {
+        /// Said to every leaf (RFC 9003).
+        message: Option<ShutdownText>,
+    },
+    /// `petiole bgp disable|enable|clear PEER`.
+    Peer {
+        /// Which leaf.
+        peer: PeerId,
+        /// What to do.
+        order: PeerOrder,
     },
     /// `petiole ipam blocks`.
     Blocks,
@@ -41,6 +62,44 @@ pub enum Query {
     Trace(String),
     /// `/metrics`.
     Metrics,
+}
+
+/// What to do with one session.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PeerOrder {
+    /// End it until it is enabled.
+    Disable {
+        /// Said to the leaf (RFC 9003).
+        message: Option<ShutdownText>,
+    },
+    /// Begin it again.
+    Enable,
+    /// End it and begin anew.
+    Clear {
+        /// Said to the leaf (RFC 9003).
+        message: Option<ShutdownText>,
+    },
+    /// Keep it, and ask the leaf for its routes again (RFC 2918).
+    Refresh,
+}
+
+/// What an order did.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct OrderView {
+    /// In words.
+    pub done: String,
+}
+
+/// Whether the node is drained.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct DrainView {
+    /// `none`; `draining`: everything is announced with GRACEFUL_SHUTDOWN; `drained`: everything is withdrawn.
+    pub state: String,
+    /// When it was ordered, nanoseconds since the epoch.
+    pub since: Option<UnixNanos>,
+    /// When everything is withdrawn; `None`: when told, or done.
+    pub withdraw_in_seconds: Option<f64>,
 }
 
 /// One session, for `petiole bgp peers`.
@@ -206,6 +265,10 @@ pub enum Answer {
     Why(Box<WhyView>),
     /// To [`Query::Assign`] and [`Query::Release`]: what was assigned, or released.
     Addresses(Vec<Prefix>),
+    /// To [`Query::Drain`] and [`Query::Undrain`].
+    Drain(DrainView),
+    /// To [`Query::Stop`] and [`Query::Peer`].
+    Order(OrderView),
     /// To [`Query::Metrics`].
     Metrics(Vec<Sample>),
 }
@@ -239,6 +302,9 @@ pub struct StatusView {
     pub blocks: Vec<Prefix>,
     /// Every candidate with its verdict.
     pub announcements: Vec<AnnouncementView>,
+    /// Whether an operator drains it, or has.
+    #[serde(default)]
+    pub drain: DrainView,
     /// Learned prefixes in the Loc-RIB.
     pub routes_learned: u64,
     /// Learned routes that are in the kernel.
@@ -387,7 +453,7 @@ pub struct WhyView {
 /// One decision on the way.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct WhyStep {
-    /// What was asked: `role`, `ownership`, `filter`, `health`, `kernel`, `guard`, `import`, `decision`, `fib`.
+    /// What was asked: `role`, `ownership`, `filter`, `health`, `kernel`, `guard`, `import`, `decision`, `fib`, `drain`.
     pub question: String,
     /// Whether it lets the prefix pass.
     pub pass: bool,

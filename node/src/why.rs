@@ -172,6 +172,7 @@ fn candidate_steps(decision: &Decision) -> Vec<WhyStep> {
         Reason::Healthy(_) | Reason::Unhealthy(_) => Some("health"),
         Reason::FilterAccepts(_) | Reason::FilterRejects(_) | Reason::NoFilterAccepts => Some("filter"),
         Reason::NotInKernel(_) => None,
+        Reason::Drained => Some("drain"),
         Reason::NotAnnounceable => Some("guard"),
     };
     if let Some(question) = question {

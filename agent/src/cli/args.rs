@@ -6,9 +6,11 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 use clap::{Parser, Subcommand, ValueEnum};
 use petiole_node::bgp::PeerId;
+use petiole_node::bgp::wire::ShutdownText;
 use petiole_node::prefix::{Family, Prefix};
 use petiole_node::view::RouteTable;
 
+use super::orders::{self, After};
 use crate::log;
 
 /// Joins a bare-metal node to the leaf switches of a routed fabric: claims pod blocks, announces what is this node's own over
@@ -94,6 +96,34 @@ SIGTERM and SIGINT stop it and leave routes and addresses in place: a stop is th
         #[arg(value_parser = prefix)]
         prefix: Prefix,
     },
+    /// Take this node out of service: leaves prefer other ways at once (RFC 8326), and forget this one a moment later
+    #[command(after_help = "Examples:
+  petiole drain                         announce everything with GRACEFUL_SHUTDOWN, and withdraw it after 10 s
+  petiole drain --after 5m
+  petiole drain --after never           withdraw only when told
+  petiole drain --after 0s              withdraw now
+
+Sessions stay, and so do routes in the kernel. The drain holds until `petiole undrain`, also over restarts and boots.")]
+    Drain {
+        /// When to withdraw: a time such as 10s or 5m, or `never`
+        #[arg(long, value_name = "TIME", default_value = "10s", value_parser = orders::after)]
+        after: After,
+    },
+    /// Take this node back into service
+    #[command(after_help = "Examples:
+  petiole undrain")]
+    Undrain,
+    /// Withdraw everything, end every session for good (Cease, Administrative Shutdown) and end the agent
+    #[command(after_help = "Examples:
+  petiole stop
+  petiole stop --message 'rack 3 is moved, TICKET-7'
+
+To restart or upgrade the agent, end it with SIGTERM (`systemctl restart petiole`) instead: leaves keep its routes then.")]
+    Stop {
+        /// What every leaf is told (RFC 9003); at most 255 octets
+        #[arg(long, value_name = "TEXT", value_parser = orders::message)]
+        message: Option<ShutdownText>,
+    },
     /// The configuration
     #[command(after_help = "Examples:
   petiole config check /etc/petiole/petiole.toml")]
@@ -138,6 +168,38 @@ the session; what the kernel's TCP did is not known to it.")]
         /// Write the messages to a file for Wireshark or tshark
         #[arg(long, value_name = "FILE")]
         pcap: Option<PathBuf>,
+    },
+    /// End the session with a leaf until it is enabled, also over restarts of the agent
+    #[command(after_help = "Examples:
+  petiole bgp disable 10.122.101.0
+  petiole bgp disable eth1 --message 'cable is replaced'")]
+    Disable {
+        /// The leaf's address, or its interface
+        peer: String,
+        /// What the leaf is told (RFC 9003); at most 255 octets
+        #[arg(long, value_name = "TEXT", value_parser = orders::message)]
+        message: Option<ShutdownText>,
+    },
+    /// Let a session that was disabled begin again
+    #[command(after_help = "Examples:
+  petiole bgp enable 10.122.101.0")]
+    Enable {
+        /// The leaf's address, or its interface
+        peer: String,
+    },
+    /// Begin a session anew, whatever keeps it down; or ask the leaf for its routes again
+    #[command(after_help = "Examples:
+  petiole bgp clear 10.122.101.0
+  petiole bgp clear 10.122.101.0 --soft        keeps the session, and asks for all routes again (RFC 2918)")]
+    Clear {
+        /// The leaf's address, or its interface
+        peer: String,
+        /// Keep the session
+        #[arg(long)]
+        soft: bool,
+        /// What the leaf is told (RFC 9003); at most 255 octets
+        #[arg(long, value_name = "TEXT", value_parser = orders::message, conflicts_with = "soft")]
+        message: Option<ShutdownText>,
     },
 }
 

@@ -4,6 +4,7 @@ mod agent;
 mod args;
 mod check;
 pub mod client;
+mod orders;
 mod pcap;
 mod show;
 mod table;
@@ -21,6 +22,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use self::args::{Bgp, Cli, Command, ConfigCommand, Ipam, Output};
+use crate::io::api::orders::Order;
 use crate::io::api::{Addresses, AssignRequest, ReleaseRequest};
 use crate::log;
 
@@ -93,6 +95,19 @@ async fn ask(command: Command, socket: PathBuf, output: Output) -> Result<()> {
             let written = pcap::write(&file, &views).with_context(|| format!("cannot write {}", file.display()))?;
             emit(&format!("{written} messages written to {}\n", file.display()))
         }
+        Command::Bgp { command: Bgp::Disable { peer, message } } => {
+            orders::peer(socket, &peer, Order::Disable, message, output).await
+        }
+        Command::Bgp { command: Bgp::Enable { peer } } => {
+            orders::peer(socket, &peer, Order::Enable, None, output).await
+        }
+        Command::Bgp { command: Bgp::Clear { peer, soft, message } } => {
+            let order = if soft { Order::Refresh } else { Order::Clear };
+            orders::peer(socket, &peer, order, message, output).await
+        }
+        Command::Drain { after } => orders::drain(socket, after, output).await,
+        Command::Undrain => orders::undrain(socket, output).await,
+        Command::Stop { message } => orders::stop(socket, message, output).await,
         Command::Ipam { command: Ipam::Blocks } => {
             print(get("/v1/ipam/blocks".into()).await?, output, |v: BlocksView| show::ipam::blocks(&v))
         }

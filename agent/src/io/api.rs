@@ -1,5 +1,7 @@
 //! HTTP with JSON over a unix socket, for the command line and whoever else may open the socket.
 
+pub mod orders;
+
 use std::fs;
 use std::io;
 use std::net::IpAddr;
@@ -93,10 +95,10 @@ pub fn bind(socket: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-/// Answer for ever.
-pub async fn serve(listener: UnixListener, operators: Operators) {
+/// Answer until `end`, and then what was asked by then.
+pub async fn serve(listener: UnixListener, operators: Operators, end: impl Future<Output = ()> + Send + 'static) {
     // Returns only with the listener, which never fails for good.
-    let _ = axum::serve(listener, router(operators)).await;
+    let _ = axum::serve(listener, router(operators)).with_graceful_shutdown(end).await;
 }
 
 fn router(operators: Operators) -> Router {
@@ -105,6 +107,10 @@ fn router(operators: Operators) -> Router {
         .route("/v1/bgp/peers", get(|State(o): State<Operators>| plain(o, Query::Peers)))
         .route("/v1/bgp/routes", get(routes))
         .route("/v1/bgp/trace", get(trace))
+        .route("/v1/bgp/peer", post(orders::peer))
+        .route("/v1/drain", post(orders::drain))
+        .route("/v1/undrain", post(orders::undrain))
+        .route("/v1/stop", post(orders::stop))
         .route("/v1/ipam/blocks", get(|State(o): State<Operators>| plain(o, Query::Blocks)))
         .route("/v1/ipam/assign", post(assign))
         .route("/v1/ipam/release", post(release))
@@ -178,6 +184,8 @@ fn body(answer: Answer) -> Response {
         Answer::Fib(view) => Json(view).into_response(),
         Answer::Why(view) => Json(view).into_response(),
         Answer::Addresses(addresses) => Json(Addresses { addresses }).into_response(),
+        Answer::Drain(view) => Json(view).into_response(),
+        Answer::Order(view) => Json(view).into_response(),
         Answer::Metrics(samples) => Json(samples).into_response(),
     }
 }

@@ -34,6 +34,8 @@ const CS6: u32 = 48 << 2;
 const CONNECT_BACKSTOP: Duration = Duration::from_secs(60);
 /// How long a leaf may take to read what was sent before a close.
 const FLUSH: Duration = Duration::from_secs(5);
+/// How often a stopping agent looks whether the last words are written.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
 /// Chunks of received bytes that may wait for the loop: few, for each may hold 64 KiB.
 const WAITING: usize = 16;
 
@@ -56,6 +58,8 @@ struct Accepted {
 #[derive(Debug)]
 pub struct Connections {
     open: BTreeMap<ConnId, Open>,
+    /// Connections that still write their last words.
+    closing: Vec<AbortHandle>,
     arrivals: mpsc::Sender<Arrival>,
     neighbours: Arc<Neighbours>,
 }
@@ -81,7 +85,7 @@ impl Connections {
         if settings.is_some() {
             tokio::spawn(watch::run(Arc::clone(&neighbours), arrivals.clone(), inputs));
         }
-        (Self { open: BTreeMap::new(), arrivals, neighbours }, receiver)
+        (Self { open: BTreeMap::new(), closing: Vec::new(), arrivals, neighbours }, receiver)
     }
 
     /// Take in what arrived: the event is the node's, and whatever the node then says about the connection will be heard.
@@ -114,6 +118,8 @@ impl Connections {
                 if let Some(open) = self.open.remove(&conn) {
                     // The writer finishes by itself, unless the leaf does not take what is left.
                     let _ = open.commands.send(Command::Close);
+                    self.closing.retain(|task| !task.is_finished());
+                    self.closing.push(open.task.clone());
                     tokio::spawn(async move {
                         tokio::time::sleep(FLUSH).await;
                         open.reset.notify_one();
@@ -128,6 +134,16 @@ impl Connections {
             Action::PauseReading { conn } => self.read(conn, false),
             Action::ResumeReading { conn } => self.read(conn, true),
         }
+    }
+
+    /// Wait until the last words of every closed connection are written, or leaves took too long to read them.
+    pub async fn said_goodbye(&self) {
+        let said = async {
+            while self.closing.iter().any(|task| !task.is_finished()) {
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
+        };
+        let _ = tokio::time::timeout(FLUSH, said).await;
     }
 
     fn command(&self, conn: ConnId, command: Command) {

@@ -188,9 +188,9 @@ pub(crate) struct Peer {
 impl Peer {
     pub(crate) fn new(config: PeerConfig, misconfigured: Option<ConfigError>, rng: ChaCha8Rng, now: Duration) -> Self {
         Self {
+            enabled: !config.starts_disabled,
             config,
             misconfigured,
-            enabled: true,
             link_up: true,
             conns: Vec::new(),
             timers: Timers::default(),

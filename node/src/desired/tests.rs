@@ -12,6 +12,7 @@ fn announce(kind: AnnounceKind, prefix: &str) -> Announce {
 
 fn facts<'a>(configured: Vec<Configured<'a>>, addresses: &'a [Prefix]) -> Facts<'a> {
     Facts {
+        drained: false,
         blocks: vec![p("10.123.140.64/26")],
         unexported: BTreeSet::new(),
         addresses,
@@ -119,6 +120,7 @@ proptest! {
         let gate = match gate { 0 => GateState::Ungated, 1 => GateState::Open(String::new()), _ => GateState::Closed(String::new()) };
         let closed = matches!(gate, GateState::Closed(_));
         let facts = Facts {
+        drained: false,
             blocks: blocks.into_iter().map(prefix).collect(),
             unexported: BTreeSet::new(),
             addresses: &[],

@@ -35,6 +35,8 @@ pub struct World {
     pub saved: Option<Saved>,
     /// Nothing can be saved.
     pub disk_full: bool,
+    /// The agent was told to end.
+    pub ended: bool,
     pub log: Vec<Event>,
     pub txns: usize,
     /// Who answers router solicitations on every link.
@@ -131,6 +133,7 @@ impl World {
             health: BTreeMap::new(),
             saved: saved.clone(),
             disk_full: false,
+            ended: false,
             log: Vec::new(),
             txns: 0,
             router: None,
@@ -223,6 +226,7 @@ impl World {
             Effect::Reply { id, answer } => {
                 self.replies.insert(id, answer);
             }
+            Effect::Exit => self.ended = true,
             Effect::Log(event) => self.log.push(event),
             Effect::Discovery(DiscoveryAction::Send { link, bytes, .. }) => {
                 if let (Some(from), Some(&ROUTER_SOLICITATION)) = (self.router, bytes.first()) {
@@ -365,11 +369,19 @@ impl World {
     }
 
     pub fn ask(&mut self, query: Query) -> Answer {
+        self.question(query).unwrap()
+    }
+
+    pub fn refused(&mut self, query: Query) -> String {
+        self.question(query).unwrap_err()
+    }
+
+    fn question(&mut self, query: Query) -> Result<Answer, String> {
         self.next_query += 1;
         let id = QueryId(self.next_query);
         self.todo.push_back(Input::Query { id, query });
         self.settle();
-        self.replies.remove(&id).expect("no answer").unwrap()
+        self.replies.remove(&id).expect("no answer")
     }
 
     /// What a leaf holds of ours, in order.

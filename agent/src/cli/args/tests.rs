@@ -54,3 +54,26 @@ fn both_families_unless_one_is_said() {
     assert_eq!(families(&[]), Family::BOTH);
     assert_eq!(families(&[FamilyName::V6]), [Family::V6]);
 }
+
+#[test]
+fn a_drain_has_a_time_or_waits_to_be_told() {
+    let of = |arguments: &[&str]| match Cli::try_parse_from(arguments).unwrap().command {
+        Command::Drain { after } => after,
+        other => panic!("{other:?}"),
+    };
+    let time = |s| After::Time(std::time::Duration::from_secs(s));
+    assert_eq!(of(&["petiole", "drain"]), time(10));
+    assert_eq!(of(&["petiole", "drain", "--after", "5m"]), time(300));
+    assert_eq!(of(&["petiole", "drain", "--after", "never"]), After::WhenTold);
+    assert!(
+        error(&["drain", "--after", "10"])
+            .contains("\"10\" is no time: write 10s, 5m or 0s, or `never` to withdraw when told; did you mean 10s?")
+    );
+}
+
+#[test]
+fn a_message_has_255_octets_at_most() {
+    assert!(error(&["stop", "--message", &"x".repeat(256)]).contains("has 256 octets"));
+    assert!(Cli::try_parse_from(["petiole", "stop", "--message", &"x".repeat(255)]).is_ok());
+    assert!(error(&["bgp", "clear", "10.122.101.0", "--soft", "--message", "x"]).contains("cannot be used with"));
+}

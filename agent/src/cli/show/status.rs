@@ -2,6 +2,7 @@
 
 use petiole_node::view::{AnnouncementView, StatusView};
 
+use crate::cli::orders;
 use crate::cli::table::{Cell, Look, Table, maybe, paint, span};
 
 /// The code of prefixes such as 127.0.0.0/8.
@@ -82,6 +83,9 @@ fn head(view: &StatusView) -> String {
         _ => Look::Wait,
     };
     table.row(vec![Cell::new("Store", Look::Bold), Cell::new(store, look)]);
+    if view.drain.state != "none" {
+        table.row(vec![Cell::new("Drain", Look::Bold), Cell::new(orders::drained(&view.drain).trim_end(), Look::Bad)]);
+    }
     if !view.blocks.is_empty() {
         let blocks: Vec<String> = view.blocks.iter().map(ToString::to_string).collect();
         table.row(vec![Cell::new("Blocks", Look::Bold), blocks.join(", ").into()]);

@@ -49,6 +49,7 @@ fn view() -> StatusView {
             announcement("10.123.128.0/26", true, "owned", "this node owns the block"),
             announcement("127.0.0.0/8", false, "not_announceable", "it never leaves the host"),
         ],
+        drain: DrainView { state: "none".to_owned(), ..Default::default() },
         routes_learned: 12,
         routes_in_kernel: 12,
         problems: vec!["leaf 10.122.103.0 has no uplink".into()],
@@ -117,6 +118,7 @@ fn status_of_a_node_that_has_nothing_to_do() {
         problems: Vec::new(),
         next_steps: vec!["no leaf is configured".into()],
         uptime_seconds: 0.25,
+        drain: DrainView { state: "none".to_owned(), ..Default::default() },
         routes_learned: 0,
         routes_in_kernel: 0,
         ..view()

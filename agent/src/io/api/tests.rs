@@ -20,7 +20,7 @@ fn desk(answer: impl FnOnce(Query) -> Result<Answer, String> + Send + 'static) -
 
 fn serve_at(dir: &tempfile::TempDir, operators: Operators) -> std::path::PathBuf {
     let socket = dir.path().join("api.sock");
-    tokio::spawn(serve(bind(&socket).unwrap(), operators));
+    tokio::spawn(serve(bind(&socket).unwrap(), operators, std::future::pending()));
     socket
 }
 
