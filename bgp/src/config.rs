@@ -110,10 +110,34 @@ pub struct PeerConfig {
     pub delay_open: Duration,
     /// How its session hangs on BFD; `None`: not at all.
     pub bfd: Option<BfdPolicy>,
+    /// How restarts are bridged; `None`: routes go with their session, on both sides.
+    pub graceful_restart: Option<RestartPolicy>,
+}
+
+/// How restarts are bridged, ours and the neighbour's (RFC 4724, RFC 8538, RFC 9494).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct RestartPolicy {
+    /// How long the neighbour keeps our routes in use while we are away: 1 to 4,095 whole seconds (RFC 4724 section 3).
+    pub restart_time: Duration,
+    /// How long at most its routes stay in use unconfirmed, from the end of its session on (RFC 8538 section 4.1).
+    pub stale_time: Duration,
+    /// The most of the long-lived stale time it asks for that it gets (RFC 9494 section 4.2). Zero: none, and we don't offer it.
+    pub long_lived_time: Duration,
+}
+
+impl Default for RestartPolicy {
+    /// Two minutes for our restart, six for theirs, a day where they ask for long-lived retention.
+    fn default() -> Self {
+        Self {
+            restart_time: Duration::from_secs(120),
+            stale_time: Duration::from_secs(360),
+            long_lived_time: Duration::from_secs(86400),
+        }
+    }
 }
 
 impl PeerConfig {
-    /// The usual neighbour at an address: port 179, both families, hold time 9 s, retry within 5 s, dialling.
+    /// The usual neighbour at an address: port 179, both families, hold time 9 s, retry within 5 s, dialling, restarts bridged.
     #[must_use]
     pub fn new(remote: IpAddr, remote_asn: RemoteAsn) -> Self {
         Self {
@@ -131,6 +155,7 @@ impl PeerConfig {
             send_hold_time: None,
             delay_open: Duration::ZERO,
             bfd: None,
+            graceful_restart: Some(RestartPolicy::default()),
         }
     }
 
@@ -180,6 +205,12 @@ impl PeerConfig {
         if self.hold_time.subsec_nanos() != 0 || secs > u64::from(u16::MAX) || secs == 1 || secs == 2 {
             return Err(ConfigError::HoldTime { given: self.hold_time });
         }
+        if let Some(policy) = &self.graceful_restart {
+            let given = policy.restart_time;
+            if given.subsec_nanos() != 0 || !(1..=4095).contains(&given.as_secs()) {
+                return Err(ConfigError::RestartTime { given });
+            }
+        }
         if self.families.is_empty() {
             return Err(ConfigError::NoFamily);
         }
@@ -203,6 +234,12 @@ pub enum ConfigError {
     /// RFC 4271 section 4.2.
     #[error("a hold time of {given:?} can't be sent: use 0 or whole seconds from 3 to 65535")]
     HoldTime {
+        /// What was asked for.
+        given: Duration,
+    },
+    /// RFC 4724 section 3: 12 bits.
+    #[error("a restart time of {given:?} can't be sent: use whole seconds from 1 to 4095")]
+    RestartTime {
         /// What was asked for.
         given: Duration,
     },

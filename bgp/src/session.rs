@@ -2,6 +2,7 @@
 
 pub(crate) mod collision;
 pub(crate) mod fsm;
+pub(crate) mod graceful;
 pub(crate) mod negotiate;
 pub(crate) mod peer;
 pub(crate) mod timers;

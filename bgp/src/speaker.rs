@@ -1,6 +1,7 @@
 //! The speaker: all sessions and the RIBs of one node.
 
 mod bfd;
+mod graceful;
 mod import;
 mod inbound;
 mod operator;
@@ -24,6 +25,7 @@ use crate::guard::Originated;
 use crate::rib::{Rib, RouteChanges};
 use crate::session::fsm::StopReason;
 use crate::session::{Established, Input, Peer, Timers};
+use graceful::Restarted;
 
 /// Prefixes worked into the RIB per call: about a millisecond.
 const BUDGET: usize = 4096;
@@ -38,7 +40,7 @@ const REPORTS: usize = 8192;
 ///
 /// | class | methods |
 /// |---|---|
-/// | what should be | [`set_peers`](Self::set_peers), [`set_originated`](Self::set_originated), [`set_next_hops`](Self::set_next_hops), [`set_peer_enabled`](Self::set_peer_enabled), [`clear_peer`](Self::clear_peer), [`stop_all`](Self::stop_all), [`hold_end_of_rib`](Self::hold_end_of_rib) |
+/// | what should be | [`set_peers`](Self::set_peers), [`set_originated`](Self::set_originated), [`set_next_hops`](Self::set_next_hops), [`set_peer_enabled`](Self::set_peer_enabled), [`clear_peer`](Self::clear_peer), [`stop_all`](Self::stop_all), [`hold_end_of_rib`](Self::hold_end_of_rib), [`set_restart`](Self::set_restart) |
 /// | what happened | [`handle_event`](Self::handle_event), [`handle_uplink`](Self::handle_uplink), [`handle_timeout`](Self::handle_timeout) |
 /// | what to do | [`poll_action`](Self::poll_action), [`poll_event`](Self::poll_event), [`poll_route_changes`](Self::poll_route_changes), [`poll_timeout`](Self::poll_timeout) |
 /// | how it is | [`peers`](Self::peers), [`routes_received`](Self::routes_received), [`routes_advertised`](Self::routes_advertised), [`lookup`](Self::lookup), [`best_match`](Self::best_match) |
@@ -58,6 +60,7 @@ pub struct Speaker {
     rng: ChaCha8Rng,
     originated: BTreeMap<Prefix, Originated>,
     end_of_rib_held: bool,
+    restarted: Option<Restarted>,
     rib: Rib,
     actions: VecDeque<Action>,
     events: Reports,
@@ -93,6 +96,7 @@ impl Speaker {
             rng,
             originated: BTreeMap::new(),
             end_of_rib_held: false,
+            restarted: None,
             rib,
             actions: VecDeque::new(),
             events: Reports::default(),

@@ -7,7 +7,8 @@ use std::path::Path;
 
 use crate::duration;
 use crate::settings::{
-    Announce, BgpSettings, EtcdSettings, HealthCheck, HealthSettings, Neighbour, Settings, StoreSettings,
+    Announce, BgpSettings, EtcdSettings, GracefulRestartSettings, HealthCheck, HealthSettings, Neighbour, Settings,
+    StoreSettings,
 };
 
 impl Settings {
@@ -67,6 +68,10 @@ fn write_bgp(out: &mut String, bgp: &BgpSettings) -> std::fmt::Result {
             writeln!(out, "password_file = {}", path(file))?;
         }
         writeln!(out, "ttl_security = {}", peer.ttl_security)?;
+        match &peer.graceful_restart {
+            Some(restart) => writeln!(out, "graceful_restart = {}", inline_restart(restart))?,
+            None => writeln!(out, "graceful_restart = false")?,
+        }
     }
     Ok(())
 }
@@ -77,6 +82,13 @@ fn write_announce(out: &mut String, announce: &Announce) -> std::fmt::Result {
         Some(health) => writeln!(out, "health = {}", inline_health(health)),
         None => Ok(()),
     }
+}
+
+fn inline_restart(restart: &GracefulRestartSettings) -> String {
+    let GracefulRestartSettings { restart_time, stale_time, long_lived_time } = restart;
+    let times = [("restart_time", restart_time), ("stale_time", stale_time), ("long_lived_time", long_lived_time)];
+    let parts = times.map(|(key, time)| format!("{key} = \"{}\"", duration::print(*time)));
+    format!("{{ {} }}", parts.join(", "))
 }
 
 fn inline_etcd(etcd: &EtcdSettings) -> String {

@@ -104,6 +104,20 @@ pub enum Problem {
         /// What was probably meant.
         near: Option<String>,
     },
+    /// A duration outside its range, or with a fraction of a second.
+    #[error("`{key}` in {section} is {value}: write whole seconds, {min} to {max}")]
+    WholeSeconds {
+        /// Where.
+        section: &'static str,
+        /// The key.
+        key: &'static str,
+        /// What was written.
+        value: String,
+        /// Shortest.
+        min: &'static str,
+        /// Longest.
+        max: &'static str,
+    },
     /// A duration outside its range.
     #[error("`{key}` in {section} is {value}: write {min} to {max}")]
     DurationRange {

@@ -201,6 +201,11 @@ impl<'a> Field<'a> {
         self.value.as_str()
     }
 
+    /// The value where it is true or false; reports nothing.
+    pub(crate) fn as_bool(&self) -> Option<bool> {
+        self.value.as_bool()
+    }
+
     pub(crate) fn boolean(&self, report: &mut Report<'_>) -> Option<bool> {
         let value = self.value.as_bool();
         if value.is_none() {

@@ -174,6 +174,19 @@ pub struct PeerSettings {
     pub password_file: Option<PathBuf>,
     /// Whether only packets that no router has forwarded are heard (RFC 5082); default false.
     pub ttl_security: bool,
+    /// How restarts are bridged, by default that of `[bgp]`; `None` for `false`: routes go with their session.
+    pub graceful_restart: Option<GracefulRestartSettings>,
+}
+
+/// `graceful_restart = { ... }`; all in whole seconds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct GracefulRestartSettings {
+    /// How long the leaf is asked to keep our routes while we restart; 1 s to 4095 s, default 120 s.
+    pub restart_time: Duration,
+    /// How long at most a leaf's routes stay in use after its session has ended, until it has sent them again; default 360 s.
+    pub stale_time: Duration,
+    /// The most that a leaf gets of the long-lived stale time it asks for (RFC 9494); default 24 h, 0 for none.
+    pub long_lived_time: Duration,
 }
 
 /// What an `[[announce]]` announces.

@@ -41,6 +41,9 @@ pub struct Node {
     pub(crate) now: Now,
     pub(crate) boot_id: String,
     pub(crate) resumed: bool,
+    /// Whether this life follows another in the same boot, whose kernel state is still there, so that what was announced was
+    /// forwarded all the time. Known once the kernel is mirrored, before anything of this life is written there.
+    pub(crate) goes_on: Option<bool>,
 
     pub(crate) watch: Watch,
     pub(crate) ipam: Ipam,
@@ -167,6 +170,7 @@ impl Node {
             now,
             boot_id: String::new(),
             resumed: false,
+            goes_on: None,
             settings,
             seed,
         }

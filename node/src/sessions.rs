@@ -4,8 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use petiole_bgp::{LimitLevel, LocalConfig, PeerConfig, PeerId, RemoteAsn, SessionState, Speaker, SpeakerEvent};
-use petiole_config::{Neighbour, PeerSettings};
+use petiole_bgp::{
+    LimitLevel, LocalConfig, PeerConfig, PeerId, RemoteAsn, RestartPolicy, SessionState, Speaker, SpeakerEvent,
+};
+use petiole_config::{GracefulRestartSettings, Neighbour, PeerSettings};
+use petiole_dataplane::ident;
 use petiole_prefix::{Family, Prefix};
 
 use crate::effect::Effect;
@@ -24,11 +27,17 @@ impl Node {
     pub(crate) fn update_sessions(&mut self) {
         let Some(bgp) = self.settings.bgp.clone() else { return };
         let now = self.now.mono;
+        let goes_on = *self.goes_on.get_or_insert_with(|| {
+            self.resumed || self.dataplane.observed_routes().any(|(_, route)| route.protocol == ident::ROUTE_PROTOCOL)
+        });
         if self.speaker.is_none() {
             let Some(router_id) = self.router_id() else { return };
             let local = LocalConfig { asn: bgp.asn, router_id };
             let mut speaker = Speaker::new(local, seed::derive(&self.seed, "bgp"), now);
             speaker.hold_end_of_rib(!self.order.end_of_rib_released(), now);
+            if goes_on {
+                speaker.set_restart(Family::BOTH.into_iter().collect(), now);
+            }
             self.speaker = Some(speaker);
         }
         self.uplinks =
@@ -48,6 +57,7 @@ impl Node {
                 hold_time: settings.hold_time,
                 connect_retry: CONNECT_RETRY,
                 passive: settings.passive,
+                graceful_restart: settings.graceful_restart.map(restart_policy),
                 scope_id: uplink.scope_id,
                 starts_disabled: self.orders.disabled.contains(&id),
                 ..PeerConfig::new(uplink.remote, asn)
@@ -271,6 +281,11 @@ pub(crate) fn peer_id(settings: &PeerSettings) -> Option<PeerId> {
         Neighbour::Address(addr) => Some(PeerId::of_address(*addr)),
         Neighbour::Interface(name) => PeerId::of_interface(name),
     }
+}
+
+const fn restart_policy(settings: GracefulRestartSettings) -> RestartPolicy {
+    let GracefulRestartSettings { restart_time, stale_time, long_lived_time } = settings;
+    RestartPolicy { restart_time, stale_time, long_lived_time }
 }
 
 fn list(prefixes: &[Prefix]) -> String {

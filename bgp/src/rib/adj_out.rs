@@ -226,6 +226,11 @@ impl AdjOut {
         self.told.len()
     }
 
+    /// Whether all End-of-RIB markers were sent.
+    pub(crate) fn is_told_all(&self) -> bool {
+        self.end_of_rib_due.is_empty()
+    }
+
     pub(crate) const fn end_of_rib_sent(&self) -> &BTreeSet<Family> {
         &self.end_of_rib_sent
     }

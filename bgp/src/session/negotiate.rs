@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use petiole_prefix::Family;
 
+use super::graceful::{self, OwnRestart};
 use crate::config::{LocalConfig, PeerConfig};
 use crate::wire::{
     AddPathFamily, Capability, ErrorCode, ExtendedNextHop, GracefulRestart, LongLived, Notification, Open, Role,
@@ -54,11 +55,10 @@ pub(crate) struct Circumstances {
 }
 
 /// What we say in our OPEN.
-pub(crate) fn our_open(local: &LocalConfig, peer: &PeerConfig, circumstances: Circumstances) -> Open {
+pub(crate) fn our_open(local: &LocalConfig, peer: &PeerConfig, own: &OwnRestart, circumstances: Circumstances) -> Open {
     let mut capabilities: Vec<_> = peer.families.iter().map(|f| Capability::Unicast(*f)).collect();
-    // Graceful restart for no family at all: we do not restart gracefully, but End-of-RIB markers are sent only to who offers it.
-    let markers = Capability::GracefulRestart(GracefulRestart::default());
-    capabilities.extend([Capability::RouteRefresh, markers, Capability::FourOctetAs(local.asn)]);
+    capabilities.extend([Capability::RouteRefresh, Capability::FourOctetAs(local.asn)]);
+    capabilities.extend(graceful::offer(peer, own));
     if circumstances.over_ipv6 && peer.families.contains(&Family::V4) {
         capabilities.push(Capability::ExtendedNextHop(vec![ExtendedNextHop::IPV4_OVER_IPV6]));
     }
@@ -163,8 +163,9 @@ impl Negotiated {
     /// What a test that does not care for terms uses.
     pub(crate) fn sample() -> Self {
         let peer = PeerConfig::new(Ipv4Addr::LOCALHOST.into(), crate::config::RemoteAsn::External);
-        let ours =
-            our_open(&LocalConfig { asn: 65000, router_id: Ipv4Addr::LOCALHOST }, &peer, Circumstances::default());
+        let peer = PeerConfig { graceful_restart: None, ..peer };
+        let local = LocalConfig { asn: 65000, router_id: Ipv4Addr::LOCALHOST };
+        let ours = our_open(&local, &peer, &OwnRestart::default(), Circumstances::default());
         let theirs = Open { asn: 65001, router_id: Ipv4Addr::new(10, 0, 0, 1), ..ours.clone() };
         negotiate(&ours, theirs, &peer).unwrap()
     }

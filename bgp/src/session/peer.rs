@@ -167,6 +167,8 @@ pub(crate) struct Peer {
     pub(crate) failures: u32,
     /// Failures in a row after the neighbour had said something.
     pub(crate) faults: u32,
+    /// In this life, a session of it was told everything, End-of-RIB included.
+    pub(crate) told_all: bool,
     /// Given from outside.
     pub(crate) next_hops: (Option<Ipv4Addr>, Option<Ipv6Addr>),
     pub(crate) rng: ChaCha8Rng,
@@ -196,6 +198,7 @@ impl Peer {
             timers: Timers::default(),
             failures: 0,
             faults: 0,
+            told_all: false,
             next_hops: (None, None),
             rng,
             counters: PeerCounters::default(),

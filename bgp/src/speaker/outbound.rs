@@ -69,6 +69,12 @@ impl Speaker {
         let Some(peer) = self.peers.get_mut(&id) else { return };
         if sent {
             peer.counters.updates_out += 1;
+            if let SpeakerEvent::EndOfRibSent { .. } = event
+                && let Some(session) = peer.conn(conn).and_then(|c| c.session.as_ref())
+                && session.adj_out.is_told_all()
+            {
+                peer.told_all = true;
+            }
             self.report(event);
         } else if let SpeakerEvent::Advertised { prefixes, .. } = event
             && let Some(session) = peer.conn(conn).and_then(|c| c.session.as_mut())

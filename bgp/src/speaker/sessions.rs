@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Speaker;
+use super::graceful::Restarted;
 use crate::config::{ConnId, PeerId};
 use crate::event::{Action, DownReason, RefusedBecause, SpeakerEvent};
 use crate::rib::{AdjOut, OutContext};
@@ -154,9 +155,10 @@ impl Speaker {
         let Some(peer) = self.peers.get_mut(&id) else { return };
         match output {
             Output::SendOpen => {
+                let own = Restarted::towards(self.restarted.as_ref(), peer, now);
                 let Some(c) = peer.conns.iter_mut().find(|c| c.id == conn) else { return };
                 c.timers.stop(Timer::DelayOpen);
-                let open = negotiate::our_open(&self.local, &peer.config, c.circumstances());
+                let open = negotiate::our_open(&self.local, &peer.config, &own, c.circumstances());
                 let mut bytes = Vec::new();
                 open.encode(&mut bytes);
                 c.our_open = Some(open);
@@ -341,7 +343,10 @@ impl Speaker {
         let Some(peer) = self.peers.get(&id) else { return };
         let Some(c) = peer.conns.iter().find(|c| c.id == conn) else { return };
         // Not sent yet while it is delayed; it goes out with the answer.
-        let ours = || negotiate::our_open(&self.local, &peer.config, c.circumstances());
+        let ours = || {
+            let own = Restarted::towards(self.restarted.as_ref(), peer, now);
+            negotiate::our_open(&self.local, &peer.config, &own, c.circumstances())
+        };
         let ours = c.our_open.clone().unwrap_or_else(ours);
         let answer = Open::decode(body).and_then(|open| negotiate::negotiate(&ours, open, &peer.config));
         let negotiated = match answer {

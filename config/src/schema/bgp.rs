@@ -3,15 +3,16 @@
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use super::{BgpDraft, PeerDraft, open, policy};
+use super::{BgpDraft, PeerDraft, graceful, open, policy};
 use crate::duration;
 use crate::problem::{Notice, Problem};
 use crate::reader::{At, Field, Report, Section, Shape, quoted};
-use crate::settings::{BgpSettings, Neighbour, PeerSettings};
+use crate::settings::{BgpSettings, GracefulRestartSettings, Neighbour, PeerSettings};
 
 pub(super) fn read(report: &mut Report<'_>, root: &Section<'_>) -> Option<BgpDraft> {
     let bgp = open(report, root, "bgp", &BGP)?;
     let peers = bgp.sections(report, "peer", &PEER);
+    let restart = graceful::read(report, &bgp, Some(GracefulRestartSettings::default()));
     let asn = bgp.required(report, "asn", "the node's own AS number, asn = 4200000011");
     let listen = bgp.field("listen").and_then(|f| Some(At { at: f.at, value: f.socket(report, BgpSettings::PORT)? }));
     Some(BgpDraft {
@@ -20,11 +21,15 @@ pub(super) fn read(report: &mut Report<'_>, root: &Section<'_>) -> Option<BgpDra
         listen,
         accept_default: bgp.field("accept_default").and_then(|f| f.boolean(report)).unwrap_or(false),
         first_peer: peers.first().map(|peer| peer.at),
-        peers: peers.iter().filter_map(|peer| read_peer(report, peer)).collect(),
+        peers: peers.iter().filter_map(|peer| read_peer(report, peer, restart)).collect(),
     })
 }
 
-fn read_peer(report: &mut Report<'_>, peer: &Section<'_>) -> Option<PeerDraft> {
+fn read_peer(
+    report: &mut Report<'_>,
+    peer: &Section<'_>,
+    restart: Option<GracefulRestartSettings>,
+) -> Option<PeerDraft> {
     let neighbour = read_neighbour(report, peer);
     let asn =
         peer.required(report, "asn", "the leaf's AS number, asn = 65001, or asn = \"external\" for any but our own");
@@ -53,6 +58,7 @@ fn read_peer(report: &mut Report<'_>, peer: &Section<'_>) -> Option<PeerDraft> {
         )
         .and_then(|f| f.path(report, "\"/etc/petiole/leaf.key\"")),
         ttl_security: peer.field("ttl_security").and_then(|f| f.boolean(report)).unwrap_or(false),
+        graceful_restart: graceful::read(report, peer, restart),
     };
     Some(PeerDraft { peer: At { at: neighbour?.at, value: settings }, asn_at: asn.map_or(peer.at, |field| field.at) })
 }
@@ -218,8 +224,11 @@ impl PeerSettings {
     pub const HOLD_TIME: Duration = Duration::from_secs(9);
 }
 
-pub(super) const BGP: Shape =
-    Shape { name: "[bgp]", keys: &["asn", "listen", "accept_default", "peer"], wanted: "a section, [bgp]" };
+pub(super) const BGP: Shape = Shape {
+    name: "[bgp]",
+    keys: &["asn", "listen", "accept_default", "graceful_restart", "peer"],
+    wanted: "a section, [bgp]",
+};
 pub(super) const PEER: Shape = Shape {
     name: "[[bgp.peer]]",
     keys: &[
@@ -235,6 +244,7 @@ pub(super) const PEER: Shape = Shape {
         "local_address",
         "password_file",
         "ttl_security",
+        "graceful_restart",
     ],
     wanted: "a section with double brackets, [[bgp.peer]]",
 };

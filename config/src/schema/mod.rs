@@ -4,6 +4,7 @@
 
 mod announce;
 mod bgp;
+mod graceful;
 mod ipam;
 mod node;
 mod paths;
@@ -100,7 +101,8 @@ fn inline<'a>(report: &mut Report<'_>, of: &Section<'a>, key: &str, shape: &'sta
 #[cfg(test)]
 pub(crate) fn all_keys() -> impl Iterator<Item = &'static [&'static str]> {
     let shapes = [&FILE, &node::NODE, &store::STORE, &store::ETCD, &bgp::BGP, &bgp::PEER, &announce::ANNOUNCE];
-    let more = [&announce::HEALTH, &policy::MAX_PREFIX, &ipam::IPAM, &ipam::POOL, &paths::PATHS, &paths::METRICS];
+    let more = [&announce::HEALTH, &policy::MAX_PREFIX, &ipam::IPAM, &ipam::POOL, &graceful::GRACEFUL_RESTART];
+    let more = more.into_iter().chain([&paths::PATHS, &paths::METRICS]);
     shapes.into_iter().chain(more).map(|shape| shape.keys)
 }
 

@@ -58,12 +58,38 @@ fn the_contracts_shape_is_read() {
         local_address: None,
         password_file: None,
         ttl_security: false,
+        graceful_restart: Some(GracefulRestartSettings::default()),
     };
     assert_eq!(bgp.peers, [peer]);
     let health = settings.announce[1].health.clone().unwrap();
     assert_eq!((health.interval, health.timeout), (Duration::from_secs(1), Duration::from_secs(1)));
     assert_eq!((health.rise, health.fall), (2, 3));
     assert_eq!(settings.ipam.pools, [PoolSettings { cidr: "10.123.128.0/17".parse().unwrap(), block_size: 26 }]);
+}
+
+/// Of `[bgp]` for every peer; a peer's own says only what is different.
+#[test]
+fn graceful_restart_is_said_for_all_and_for_one() {
+    let secs = Duration::from_secs;
+    let default = GracefulRestartSettings::default();
+    let all = "{ restart_time = \"5m\", long_lived_time = \"0s\" }";
+    let short = GracefulRestartSettings { restart_time: secs(300), long_lived_time: secs(0), ..default };
+    for (of_all, of_one, expected) in [
+        ("true", "true", Some(default)),
+        ("false", "false", None),
+        ("false", "true", Some(default)),
+        ("true", "false", None),
+        (all, "true", Some(short)),
+        (all, "false", None),
+        (all, "{ restart_time = \"9s\" }", Some(GracefulRestartSettings { restart_time: secs(9), ..short })),
+        ("false", "{ stale_time = \"20s\" }", Some(GracefulRestartSettings { stale_time: secs(20), ..default })),
+    ] {
+        let text = format!(
+            "[store]\nembedded = \"/s\"\n[bgp]\nasn = 65010\ngraceful_restart = {of_all}\n[[bgp.peer]]\naddress = \"10.0.0.1\"\nasn = 65001\ngraceful_restart = {of_one}"
+        );
+        let peers = good(&text).bgp.unwrap().peers;
+        assert_eq!(peers[0].graceful_restart, expected, "{of_all} {of_one}");
+    }
 }
 
 #[test]
@@ -115,6 +141,7 @@ fn the_annotated_example_has_every_key_and_the_true_defaults() {
     let bgp = example.bgp.unwrap();
     assert_eq!(bgp.listen, BgpSettings::LISTEN);
     assert_eq!((bgp.peers[0].port, bgp.peers[0].hold_time), (BgpSettings::PORT, PeerSettings::HOLD_TIME));
+    assert_eq!(bgp.peers[0].graceful_restart, Some(GracefulRestartSettings::default()));
     let health = example.announce[0].health.clone().unwrap();
     assert_eq!(
         (health.interval, health.rise, health.fall),

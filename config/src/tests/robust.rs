@@ -187,26 +187,38 @@ fn policy() -> impl Strategy<Value = PeerPolicy> {
     })
 }
 
+fn restart() -> impl Strategy<Value = GracefulRestartSettings> {
+    (1u64..=4095, 1u64..=86_400, 0u64..=16_776_000).prop_map(|(restart, stale, long)| GracefulRestartSettings {
+        restart_time: std::time::Duration::from_secs(restart),
+        stale_time: std::time::Duration::from_secs(stale),
+        long_lived_time: std::time::Duration::from_secs(long),
+    })
+}
+
 fn bgp() -> impl Strategy<Value = BgpSettings> {
     let interface = "[a-zA-Z][a-zA-Z0-9._-]{0,14}".prop_filter("not the loopback", |name| name != "lo");
     let neighbour =
         prop_oneof![prefix().prop_map(|p| Neighbour::Address(p.addr())), interface.prop_map(Neighbour::Interface)];
     let security = (prop::option::of(path()), any::<bool>(), any::<bool>());
-    let rest = (policy(), security);
+    let rest = (policy(), security, prop::option::of(restart()));
     let peer = (neighbour, 1u16.., prop::option::of(1u32..23456), 3u64..=65535, any::<bool>(), rest);
-    let peer = peer.prop_map(|(neighbour, port, asn, hold, passive, (policy, (key, ttl, local)))| PeerSettings {
-        port,
-        asn,
-        hold_time: std::time::Duration::from_secs(hold),
-        passive,
-        policy,
-        local_address: neighbour.address().filter(|_| local).map(|addr| match addr {
-            IpAddr::V4(_) => Ipv4Addr::new(10, 9, 8, 7).into(),
-            IpAddr::V6(_) => Ipv6Addr::new(0xfd00, 9, 8, 7, 6, 5, 4, 3).into(),
-        }),
-        password_file: key.filter(|_| neighbour.address().is_some()),
-        ttl_security: ttl,
-        neighbour,
+    let peer = peer.prop_map(|(neighbour, port, asn, hold, passive, rest)| {
+        let (policy, (key, ttl, local), graceful_restart) = rest;
+        PeerSettings {
+            port,
+            asn,
+            hold_time: std::time::Duration::from_secs(hold),
+            passive,
+            policy,
+            local_address: neighbour.address().filter(|_| local).map(|addr| match addr {
+                IpAddr::V4(_) => Ipv4Addr::new(10, 9, 8, 7).into(),
+                IpAddr::V6(_) => Ipv6Addr::new(0xfd00, 9, 8, 7, 6, 5, 4, 3).into(),
+            }),
+            password_file: key.filter(|_| neighbour.address().is_some()),
+            ttl_security: ttl,
+            neighbour,
+            graceful_restart,
+        }
     });
     (65536u32..u32::MAX, any::<u16>(), any::<bool>(), prop::collection::vec(peer, 1..3)).prop_map(
         |(asn, port, accept_default, peers)| BgpSettings {

@@ -28,6 +28,7 @@ fn leaf(address: &str) -> PeerSettings {
         local_address: None,
         password_file: None,
         ttl_security: false,
+        graceful_restart: None,
     }
 }
 

@@ -20,7 +20,7 @@ fn theirs(asn: u32, hold: u64, capabilities: &[Capability]) -> Open {
 }
 
 fn agree(theirs: Open, peer: &PeerConfig) -> Result<Negotiated, Notification> {
-    negotiate(&our_open(&LOCAL, peer, Circumstances::default()), theirs, peer)
+    negotiate(&our_open(&LOCAL, peer, &OwnRestart::default(), Circumstances::default()), theirs, peer)
 }
 
 fn families(capabilities: &[Capability]) -> Result<Vec<Family>, u8> {
@@ -74,7 +74,7 @@ fn rfc_6793_needs_both_sides() {
     let four = |c: &[Capability]| agree(theirs(65001, 9, c), &peer(RemoteAsn::External)).unwrap().update.four_octet_as;
     assert!(four(&[Capability::FourOctetAs(65001)]));
     assert!(!four(&[]));
-    let open = our_open(&LOCAL, &peer(RemoteAsn::External), Circumstances::default());
+    let open = our_open(&LOCAL, &peer(RemoteAsn::External), &OwnRestart::default(), Circumstances::default());
     assert!(open.capabilities.contains(&Capability::FourOctetAs(LOCAL.asn)));
 }
 

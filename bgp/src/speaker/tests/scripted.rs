@@ -5,6 +5,7 @@ mod bfd;
 mod collision;
 mod delay_open;
 mod extended_next_hop;
+mod graceful;
 mod hint;
 mod limits;
 mod link_local;

@@ -1,6 +1,27 @@
 use super::*;
 
 #[test]
+fn restart_times_that_cannot_be_said() {
+    check(
+        peer,
+        &[
+            (
+                r#"graceful_restart = { restart_time = "4096s" }"#,
+                "8:37: `restart_time` in graceful_restart is 4096s: write whole seconds, \"1s\" to \"4095s\"",
+            ),
+            (
+                r#"graceful_restart = { stale_time = "1500ms" }"#,
+                "8:35: `stale_time` in graceful_restart is 1500ms: write whole seconds, \"1s\" to \"24h\"",
+            ),
+            (
+                "graceful_restart = \"on\"",
+                "8:20: graceful_restart is a string: write it as true, false or a table, graceful_restart = { restart_time = \"120s\" }",
+            ),
+        ],
+    );
+}
+
+#[test]
 fn as_numbers_that_no_one_may_use() {
     check(
         own_asn,

@@ -33,13 +33,13 @@ router-id = "1.2.3.4""#,
             ),
             (
                 "[bgp]\nasn = 65010\nas = 1",
-                r#"3:1: [bgp] has no key "as": did you mean "asn"? Its keys are asn, listen, accept_default, peer"#,
+                r#"3:1: [bgp] has no key "as": did you mean "asn"? Its keys are asn, listen, accept_default, graceful_restart, peer"#,
             ),
             (
                 r#"[[bgp.peers]]
 address = "10.0.0.1""#,
                 r#"1:3: [bgp] needs `asn`: write the node's own AS number, asn = 4200000011
-1:7: [bgp] has no key "peers": did you mean "peer"? Its keys are asn, listen, accept_default, peer"#,
+1:7: [bgp] has no key "peers": did you mean "peer"? Its keys are asn, listen, accept_default, graceful_restart, peer"#,
             ),
             (
                 r#"[[announce]]
@@ -64,7 +64,7 @@ listen_address = "127.0.0.1:9179""#,
         peer,
         &[(
             r#"holdtime = "9s""#,
-            r#"8:1: [[bgp.peer]] has no key "holdtime": did you mean "hold_time"? Its keys are address, interface, asn, hold_time, port, passive, max_prefix, send_hold_time, delay_open, local_address, password_file, ttl_security"#,
+            r#"8:1: [[bgp.peer]] has no key "holdtime": did you mean "hold_time"? Its keys are address, interface, asn, hold_time, port, passive, max_prefix, send_hold_time, delay_open, local_address, password_file, ttl_security, graceful_restart"#,
         )],
     );
     check(
