@@ -5,7 +5,7 @@
 #   init.sh start SERVICE     start one again (from an exec); nothing restarts by itself
 #
 # A node's own files lie in /etc/lab (bound from the folder with the node's name) and are copied before use, so that
-# nothing inside the node can change them: network (an `ip -batch` file), frr.conf, petiole.toml.
+# nothing inside the node can change them: network (an `ip -batch` file), frr.conf, petiole.toml; bird.conf is read where it is.
 # Each service has its pid in /run/lab/SERVICE.pid and its output in /run/lab/SERVICE.log.
 set -u
 umask 022
@@ -56,6 +56,14 @@ run() {
         shift
         exec "/usr/lib/frr/$daemon" "$@" -F datacenter -A 127.0.0.1 -u frr -g frr --log stdout
         ;;
+    bird)
+        # As a boot script does: graceful recovery (-R) only where a former life has left its mark.
+        recover=
+        if [ -e "$state/bird.ran" ]; then recover=-R; fi
+        : >"$state/bird.ran"
+        # shellcheck disable=SC2086
+        exec bird -f $recover -c /etc/lab/bird.conf -s /run/bird/bird.ctl
+        ;;
     etcd) exec etcd ;;
     agent) exec petiole agent --config /etc/petiole/petiole.toml ;;
     health) exec petiole-lab health --listen "$HEALTH_LISTEN" --file /run/health ;;
@@ -77,7 +85,7 @@ start)
     ;;
 esac
 
-mkdir -p $state /var/run/frr /etc/frr /etc/petiole /var/lib/petiole /var/lib/etcd
+mkdir -p $state /var/run/frr /run/bird /etc/frr /etc/petiole /var/lib/petiole /var/lib/etcd
 if [ -r /etc/lab/frr.conf ]; then
     cp /etc/lab/frr.conf /etc/frr/frr.conf
     : >/etc/frr/vtysh.conf

@@ -18,6 +18,7 @@
 
 pub mod bench;
 mod command;
+pub mod datagrams;
 pub mod demo;
 pub mod fabric;
 pub mod interop;

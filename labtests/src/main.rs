@@ -10,7 +10,8 @@ use std::sync::Mutex;
 use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
 use petiole_labtests::{
-    Binaries, Lab, NodeHandle, Progress, Topology, bench, demo, down, existing, interop, sandbox, serve, state,
+    Binaries, Lab, NodeHandle, Progress, Topology, bench, datagrams, demo, down, existing, interop, sandbox, serve,
+    state,
 };
 use serde_json::{Value, json};
 
@@ -85,6 +86,24 @@ enum Verb {
         #[arg(long)]
         listen: String,
     },
+    /// Send UDP datagrams back to where they come from
+    Reflect {
+        /// Address and port
+        #[arg(long)]
+        listen: String,
+    },
+    /// Send numbered UDP datagrams to a `reflect` for as long as a file exists, and count what comes back, as JSON
+    Stream {
+        /// Address and port
+        #[arg(long)]
+        to: std::net::SocketAddr,
+        /// Datagrams a second
+        #[arg(long, default_value_t = 1000)]
+        rate: u32,
+        /// The file
+        #[arg(long)]
+        file: PathBuf,
+    },
     /// Become a node's PID 1
     #[command(name = sandbox::SUBCOMMAND, hide = true)]
     Node {
@@ -146,6 +165,10 @@ fn run(verb: Verb) -> Result<ExitCode> {
         Verb::Echo { listen } => {
             let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
             serve::echo(&listen, &name)?;
+        }
+        Verb::Reflect { listen } => datagrams::reflect(&listen)?,
+        Verb::Stream { to, rate, file } => {
+            println!("{}", serde_json::to_string(&datagrams::stream(to, rate, &file)?)?);
         }
         Verb::Node { spec } => match sandbox::enter(&spec)? {},
     }

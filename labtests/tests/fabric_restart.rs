@@ -39,34 +39,22 @@ fn a_restart_adopts_what_the_kernel_holds() -> Result<()> {
 fn an_agent_takes_over(lab: &Lab, name: &str, blocks: &Blocks) -> Result<()> {
     let member = Member::named(name).context(name.to_owned())?;
     let node = lab.node(name)?;
-    // What the other two announce goes with their agents; that the leaves keep it needs graceful restart.
-    let others = NODES.iter().filter_map(|other| Member::named(other)).filter(|other| *other != member);
-    let comes_and_goes: BTreeSet<String> = others
-        .flat_map(|other| FAMILIES.into_iter().flat_map(|family| other.owns(family, blocks)))
-        .filter(|prefix| FAMILIES.into_iter().all(|f| *prefix != fabric::anycast(f) && *prefix != fabric::services(f)))
-        .map(|prefix| shown(&prefix).to_owned())
-        .collect();
     wait_filled(&node, member)?;
     others_routes_come(&node, member)?;
-    let before = Kernel::of(&node, &comes_and_goes)?;
+    let before = Kernel::of(&node)?;
     before.has_foreign(member)?;
     let monitor = Monitor::start(&node)?;
     for signal in [Signal::TERM, Signal::KILL] {
-        restarts(lab, &node, member, blocks, (&before, &comes_and_goes), signal)?;
+        restarts(lab, &node, member, blocks, &before, signal)?;
     }
     let stale: BTreeSet<&str> = FAMILIES.into_iter().map(stale).collect();
     let first = |what: &String| what.split(' ').next().unwrap_or_default().to_owned();
-    let gone: Vec<String> =
-        monitor.deletions()?.into_iter().filter(|what| !comes_and_goes.contains(&first(what))).collect();
+    // Nor goes what the other two announce: their leaves wait for them.
+    let gone = monitor.deletions()?;
     let strange: Vec<&String> = gone.iter().filter(|what| !stale.contains(first(what).as_str())).collect();
     ensure!(strange.is_empty(), "{name}: deleted over two restarts: {strange:#?}");
     ensure!(gone.len() == 2 * stale.len(), "{name}: the monitor did not see the sweeps: {gone:?}");
     Ok(())
-}
-
-/// A host route without its length, as `ip` shows it.
-fn shown(prefix: &str) -> &str {
-    prefix.strip_suffix("/32").or_else(|| prefix.strip_suffix("/128")).unwrap_or(prefix)
 }
 
 /// Everything a kernel has of routes, in every table, and of addresses.
@@ -77,14 +65,12 @@ struct Kernel {
 }
 
 impl Kernel {
-    /// As sets: the order of a dump says nothing. Without the routes to these destinations.
-    fn of(node: &NodeHandle, without: &BTreeSet<String>) -> Result<Self> {
+    /// As sets: the order of a dump says nothing.
+    fn of(node: &NodeHandle) -> Result<Self> {
         let mut routes = BTreeSet::new();
         for family in FAMILIES {
             let dump = node.ip_json(&[family.ip(), "-details", "route", "show", "table", "all"])?;
-            let routes_of = dump.as_array().into_iter().flatten();
-            let kept = routes_of.filter(|route| route["dst"].as_str().is_none_or(|dst| !without.contains(dst)));
-            routes.extend(kept.map(Value::to_string));
+            routes.extend(dump.as_array().into_iter().flatten().map(Value::to_string));
         }
         let mut addresses = BTreeSet::new();
         for link in node.ip_json(&["-details", "address", "show"])?.as_array().into_iter().flatten() {
@@ -167,13 +153,13 @@ fn restarts(
     node: &NodeHandle,
     member: &Member,
     blocks: &Blocks,
-    (before, comes_and_goes): (&Kernel, &BTreeSet<String>),
+    before: &Kernel,
     signal: Signal,
 ) -> Result<()> {
     let signal_name = if signal == Signal::TERM { "SIGTERM" } else { "SIGKILL" };
     let what = format!("{} after {signal_name}", member.name);
     node.stop("agent", signal)?;
-    let now = Kernel::of(node, comes_and_goes)?;
+    let now = Kernel::of(node)?;
     ensure!(now == *before, "{what}: while no agent runs: {:#?}", now.difference(before));
     for family in FAMILIES {
         let gateway = member.links(family).remove(0).gateway;
@@ -196,7 +182,7 @@ fn restarts(
     println!("figure: {what}: the leaf knows everything {:.2?} after the start", start.elapsed());
     // The stale ones go, and then and only then has the sweep passed over all the others.
     eventually(RESTART, &format!("{what}: the kernel is as it was"), || {
-        let now = Kernel::of(node, comes_and_goes)?;
+        let now = Kernel::of(node)?;
         check(now == *before, format!("{:#?}", now.difference(before))).map_err(anyhow::Error::msg)
     })?;
     println!("figure: {what}: swept {:.2?} after the start", start.elapsed());
@@ -207,10 +193,10 @@ fn restarts(
 fn removal_leaves_everything_foreign(lab: &Lab) -> Result<()> {
     let (name, member) = ("worker1", Member::named("worker1").context("worker1")?);
     let node = lab.node(name)?;
-    let before = Kernel::of(&node, &BTreeSet::new())?;
+    let before = Kernel::of(&node)?;
     node.stop("agent", Signal::KILL)?;
     throughout(Duration::from_secs(2), "worker1's kernel is as the agent left it", || {
-        let now = Kernel::of(&node, &BTreeSet::new())?;
+        let now = Kernel::of(&node)?;
         now.has_foreign(member)?;
         check(now == before, format!("{:#?}", now.difference(&before))).map_err(anyhow::Error::msg)
     })?;

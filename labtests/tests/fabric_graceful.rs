@@ -1,0 +1,172 @@
+//! Restarts without a lost packet: the agent's and the leaf's, with FRR and with BIRD as the leaf, under a stream of UDP
+//! datagrams from a host behind the leaf to a pod and back.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow, ensure};
+use petiole_labtests::datagrams::Counted;
+use petiole_labtests::fabric::{self, Family, Monitor, Pod};
+use petiole_labtests::{Binaries, Lab, NodeHandle, Signal, Spawned, Topology, check, eventually};
+
+const WITHIN: Duration = Duration::from_secs(30);
+/// The stream goes on before and after a restart for this long.
+const AROUND: Duration = Duration::from_secs(1);
+const RATE: u64 = 1000;
+
+/// How often each restart is tried: once, or as often as `PETIOLE_REPEAT` says.
+fn repeats() -> u32 {
+    std::env::var("PETIOLE_REPEAT").ok().and_then(|text| text.parse().ok()).unwrap_or(1)
+}
+
+/// One leaf with its node and its host.
+struct Rack {
+    leaf: NodeHandle,
+    worker: NodeHandle,
+    client: NodeHandle,
+    spine: NodeHandle,
+    number: u8,
+    pod: Pod,
+    _reflector: Spawned,
+}
+
+#[test]
+fn restarts_lose_no_packet() -> Result<()> {
+    if !rustix::process::geteuid().is_root() {
+        println!("not checked: restarts_lose_no_packet: needs root");
+        return Ok(());
+    }
+    let binaries = Binaries::find()?;
+    ensure!(binaries.agent.is_some(), "no agent: cargo build -p petiole, or set PETIOLE_BIN");
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../containerlab/graceful.clab.yml");
+    let topology = Topology::load(&file, Some(&fabric::unique_name("gr")), &|name| std::env::var(name).ok())?;
+    let lab = Lab::up(&topology, &binaries)?;
+    let racks = [Rack::wire(&lab, 1)?, Rack::wire(&lab, 2)?];
+    std::thread::scope(|scope| {
+        let threads = racks.each_ref().map(|rack| scope.spawn(|| rack.all_restarts()));
+        let join = |thread: std::thread::ScopedJoinHandle<'_, Result<()>>| {
+            thread.join().unwrap_or_else(|_| Err(anyhow!("a thread panicked")))
+        };
+        threads.into_iter().map(join).collect::<Result<Vec<()>>>()
+    })?;
+    lab.down()
+}
+
+impl Rack {
+    fn wire(lab: &Lab, number: u8) -> Result<Self> {
+        let node = |role: &str| lab.node(&format!("{role}{number}"));
+        let worker = node("worker")?;
+        eventually(WITHIN, &format!("{}: it is ready", worker.name()), || {
+            let status = worker.petiole_json(&["status"]).map_err(|error| format!("{error:#}"))?;
+            check(status["ready"] == true, &status)
+        })?;
+        let pod = Pod::wire(&worker, "pod")?;
+        let reflector = pod.spawn(&["petiole-lab", "reflect", "--listen", "[::]:7"])?;
+        let (leaf, client, spine) = (node("leaf")?, node("client")?, lab.node("spine1")?);
+        let rack = Self { leaf, worker, client, spine, number, pod, _reflector: reflector };
+        for family in fabric::FAMILIES {
+            let address = rack.pod.address(family).to_owned();
+            eventually(WITHIN, &format!("{}: {address} answers", rack.client.name()), || {
+                rack.client.ping(&address, 100, 1).map_err(|error| format!("{error:#}"))
+            })?;
+        }
+        rack.wait_in_sync()?;
+        Ok(rack)
+    }
+
+    fn all_restarts(&self) -> Result<()> {
+        for _ in 0..repeats() {
+            self.agent_restarts(Signal::KILL)?;
+            self.agent_restarts_twice()?;
+        }
+        Ok(())
+    }
+
+    /// The leaf has sent all it had at first, and was sent all.
+    fn wait_in_sync(&self) -> Result<()> {
+        eventually(WITHIN, &format!("{}: in sync with its leaf", self.worker.name()), || {
+            let peers = self.worker.petiole_json(&["bgp", "peers"]).map_err(|error| format!("{error:#}"))?;
+            let both = |key: &str| peers[0][key].as_array().is_some_and(|families| families.len() == 2);
+            check(both("end_of_rib_received") && both("end_of_rib_sent"), &peers)
+        })
+    }
+
+    /// Does something under streams of both families; nothing may be lost, and the spine may be told nothing.
+    fn loses_nothing(&self, what: &str, act: impl FnOnce() -> Result<()>) -> Result<()> {
+        let monitor = Monitor::start(&self.leaf)?;
+        let heard_before = self.told_to_spine()?;
+        let file = format!("/run/stream-{}", self.number);
+        self.client.write(&file, "")?;
+        let mut streams = Vec::new();
+        for family in fabric::FAMILIES {
+            let to = family
+                .pick(format!("{}:7", self.pod.address(Family::V4)), format!("[{}]:7", self.pod.address(Family::V6)));
+            streams.push((
+                family,
+                self.client.spawn(&[
+                    "petiole-lab",
+                    "stream",
+                    "--to",
+                    &to,
+                    "--rate",
+                    &RATE.to_string(),
+                    "--file",
+                    &file,
+                ])?,
+            ));
+        }
+        let start = Instant::now();
+        std::thread::sleep(AROUND);
+        act()?;
+        std::thread::sleep(AROUND);
+        self.client.exec(&["rm", &file])?;
+        let took = start.elapsed();
+        for (family, mut stream) in streams {
+            let output = stream.wait()?;
+            let text = String::from_utf8_lossy(&output.stdout);
+            let counted: Counted = serde_json::from_str(&text)
+                .with_context(|| format!("{what}: {text}{}", String::from_utf8_lossy(&output.stderr)))?;
+            println!("figure: {what}: {family:?}: {counted:?} in {took:.1?}");
+            ensure!(counted.sent > RATE * took.as_secs() * 8 / 10, "{what}: the stream was slow: {counted:?}");
+            ensure!(counted.lost == 0, "{what}: {counted:?}");
+        }
+        let gone = monitor.deletions()?;
+        ensure!(gone.is_empty(), "{what}: {} deleted: {gone:#?}", self.leaf.name());
+        let heard = self.told_to_spine()?;
+        ensure!(heard == heard_before, "{what}: the spine was told something: {heard} UPDATEs after {heard_before}");
+        Ok(())
+    }
+
+    /// How many UPDATEs the spine has had from the leaf: an announcement or a withdrawal each.
+    fn told_to_spine(&self) -> Result<u64> {
+        let peer = format!("10.121.1.{}", 2 * self.number + 1);
+        let answer = self.spine.vtysh_json(&format!("show bgp neighbors {peer} json"))?;
+        let updates = answer[&peer]["messageStats"]["updatesRecv"].as_u64();
+        updates.with_context(|| format!("no counter of UPDATEs: {answer}"))
+    }
+
+    fn agent_restarts(&self, signal: Signal) -> Result<()> {
+        self.loses_nothing(&format!("{}: the agent is killed and started", self.worker.name()), || {
+            self.worker.stop("agent", signal)?;
+            std::thread::sleep(Duration::from_millis(500));
+            self.worker.start("agent")?;
+            self.wait_in_sync()
+        })
+    }
+
+    /// The second one comes as soon as the first session is there again, before anything has settled.
+    fn agent_restarts_twice(&self) -> Result<()> {
+        self.loses_nothing(&format!("{}: the agent is killed twice", self.worker.name()), || {
+            self.worker.stop("agent", Signal::KILL)?;
+            self.worker.start("agent")?;
+            eventually(WITHIN, "the session is back", || {
+                let peers = self.worker.petiole_json(&["bgp", "peers"]).map_err(|error| format!("{error:#}"))?;
+                check(peers[0]["state"] == "Established", &peers)
+            })?;
+            self.worker.stop("agent", Signal::KILL)?;
+            std::thread::sleep(Duration::from_millis(500));
+            self.worker.start("agent")?;
+            self.wait_in_sync()
+        })
+    }
+}
