@@ -10,6 +10,7 @@ use petiole_node::dataplane::{Address, Hop, KernelEvent, Put, Route, RouteKind, 
 
 mod lab;
 mod mirror;
+mod unnumbered;
 
 use lab::*;
 

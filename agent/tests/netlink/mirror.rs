@@ -12,8 +12,8 @@ use tokio::sync::mpsc::Receiver;
 use super::lab::*;
 
 /// A node's kernel side: the brain and the driver, without the rest.
-struct Node {
-    dataplane: Dataplane,
+pub(crate) struct Node {
+    pub(crate) dataplane: Dataplane,
     driver: Driver,
     events: Receiver<Vec<KernelEvent>>,
     now: Duration,
@@ -22,7 +22,7 @@ struct Node {
 
 impl Node {
     /// With a source for each family on `lo`, and everything allowed.
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let (driver, events) = Driver::open().await.expect("netlink");
         let dataplane = Dataplane::new(Settings::default(), Duration::ZERO);
         let mut node = Self { dataplane, driver, events, now: Duration::ZERO, marks: 0 };
@@ -31,13 +31,13 @@ impl Node {
         node
     }
 
-    fn sweep(&mut self) {
+    pub(crate) fn sweep(&mut self) {
         for what in [Sweep::Addresses, Sweep::Static, Sweep::Learned] {
             self.dataplane.allow_sweep(what);
         }
     }
 
-    fn want(&mut self, prefix: &str, hops: &[Hop], source: Option<&str>) {
+    pub(crate) fn want(&mut self, prefix: &str, hops: &[Hop], source: Option<&str>) {
         let learned = LearnedRoute { hops: hops.to_vec(), prefsrc: source.map(ip) };
         self.dataplane.update_learned([(prefix.parse().expect("a prefix"), Some(learned))]);
     }
@@ -52,7 +52,7 @@ impl Node {
     }
 
     /// Reads the notifications of everything that was done so far: that of a last address on `lo` ends them.
-    async fn catch_up(&mut self) {
+    pub(crate) async fn catch_up(&mut self) {
         self.marks += 1;
         let mark = format!("192.0.2.{}", self.marks);
         ip_run(&["addr", "add", &mark, "dev", "lo"]);
@@ -62,7 +62,7 @@ impl Node {
     }
 
     /// Carries out plans, with dumps where they are asked for, and a last dump to see that nothing is left to do.
-    async fn settle(&mut self) {
+    pub(crate) async fn settle(&mut self) {
         for _ in 0..50 {
             while let Some(plan) = self.dataplane.poll_plan(self.now) {
                 let (id, results) = self.driver.apply(plan).await;
@@ -80,7 +80,7 @@ impl Node {
         panic!("does not settle: {:?}", self.dataplane.problems());
     }
 
-    fn mirrored(&self) -> BTreeMap<RouteKey, Route> {
+    pub(crate) fn mirrored(&self) -> BTreeMap<RouteKey, Route> {
         self.dataplane.observed_routes().filter(|(_, r)| r.protocol == 179).map(|(k, r)| (k, r.clone())).collect()
     }
 }
