@@ -15,6 +15,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
+use crate::io::bfd::Bfd;
 use crate::io::bgp::{Arrival, Connections};
 use crate::io::clock::Clock;
 use crate::io::heart::Heart;
@@ -117,6 +118,7 @@ async fn turn(mut node: Node, clock: Clock, mut drivers: Drivers, mut inputs: mp
 
 /// Everything that the loop hands work to.
 struct Drivers {
+    bfd: Bfd,
     connections: Connections,
     arrivals: mpsc::Receiver<Arrival>,
     discovery: Discovery,
@@ -149,6 +151,7 @@ impl Drivers {
             .await
             .context("cannot open a netlink socket; is this a Linux kernel with CONFIG_NETLINK?")?;
         let (connections, arrivals) = Connections::start(settings.bgp.as_ref(), inputs.clone());
+        let bfd = Bfd::new(seed()?, clock, inputs.clone()).context("cannot make an event descriptor")?;
         let discovery = Discovery::new(inputs.clone());
         let operators = Operators::new(inputs.clone());
         let heart = Arc::new(Heart::new(clock));
@@ -158,6 +161,7 @@ impl Drivers {
         tokio::spawn(metrics::serve(settings.metrics_listen, operators.clone(), Arc::clone(&heart), inputs.clone()));
         let saver = saver(StateFile::in_folder(settings.paths.state.clone()), inputs.clone());
         Ok(Self {
+            bfd,
             connections,
             arrivals,
             discovery,
@@ -185,6 +189,7 @@ impl Drivers {
             match effect {
                 Effect::Store(action) => self.store.watch(action),
                 Effect::Txn { id, txn } => self.store.txn(id, txn),
+                Effect::Bfd(peers) => self.bfd.set_peers(peers),
                 Effect::Bgp(action) => self.connections.act(action),
                 Effect::Discovery(action) => self.discovery.act(action),
                 Effect::Apply(plan) => drop(self.kernel.send(KernelOrder::Apply(plan))),

@@ -183,6 +183,12 @@ impl Bfd {
         self.by_id.get(id).and_then(|d| self.sessions.get(d)).map(Session::status)
     }
 
+    /// A session with its counters; also one that says its farewell.
+    #[must_use]
+    pub fn view(&self, id: &SessionId) -> Option<SessionView> {
+        self.by_id.get(id).and_then(|d| self.sessions.get(d)).map(Session::view)
+    }
+
     /// All sessions, in order; also those that say their farewell.
     pub fn sessions(&self) -> impl Iterator<Item = SessionView> {
         self.by_id.values().filter_map(|d| self.sessions.get(d)).map(Session::view)
@@ -203,6 +209,7 @@ impl Bfd {
             return;
         }
         self.counters.stalls += 1;
+        self.counters.last_stall = late;
         self.counters.longest_stall = self.counters.longest_stall.max(late);
         for session in self.sessions.values_mut() {
             session.forgive(now);

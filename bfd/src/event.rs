@@ -62,7 +62,7 @@ impl Status {
 }
 
 /// A session with its counters.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct SessionView {
     /// Which.
     pub session: SessionId,
@@ -118,6 +118,8 @@ pub struct Counters {
     pub stalls: u64,
     /// The longest of them.
     pub longest_stall: Duration,
+    /// The last of them.
+    pub last_stall: Duration,
 }
 
 impl Counters {

@@ -36,7 +36,6 @@ const LATER: &[Later] = &[
     later("[store] etcd", "password_file", "login to etcd by name and password"),
     later("[bgp]", "communities", "BGP communities"),
     later("[bgp]", "graceful_shutdown", "graceful shutdown"),
-    later("[[bgp.peer]]", "bfd", "BFD"),
     later("[[bgp.peer]]", "communities", "BGP communities"),
     later("[[bgp.peer]]", "import", "import policy"),
     later("[[bgp.peer]]", "local_asn", "AS number for one peer only"),

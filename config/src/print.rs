@@ -7,8 +7,8 @@ use std::path::Path;
 
 use crate::duration;
 use crate::settings::{
-    Announce, BgpSettings, EtcdSettings, GracefulRestartSettings, HealthCheck, HealthSettings, Neighbour, Settings,
-    StoreSettings,
+    Announce, BfdSettings, BgpSettings, EtcdSettings, GracefulRestartSettings, HealthCheck, HealthSettings, Neighbour,
+    Settings, StoreSettings,
 };
 
 impl Settings {
@@ -60,6 +60,10 @@ fn write_bgp(out: &mut String, bgp: &BgpSettings) -> std::fmt::Result {
         };
         writeln!(out, "\n[[bgp.peer]]\n{who}\nport = {}\nasn = {asn}", peer.port)?;
         writeln!(out, "hold_time = \"{}\"\npassive = {}", duration::print(peer.hold_time), peer.passive)?;
+        if let Some(bfd) = peer.bfd {
+            let (interval, BfdSettings { multiplier, strict, .. }) = (duration::print(bfd.interval), bfd);
+            writeln!(out, "bfd = {{ interval = \"{interval}\", multiplier = {multiplier}, strict = {strict} }}")?;
+        }
         policy::write(out, &peer.policy)?;
         if let Some(local) = peer.local_address {
             writeln!(out, "local_address = \"{local}\"")?;

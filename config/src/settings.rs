@@ -1,7 +1,9 @@
 //! The validated settings of one node.
 
+mod bfd;
 mod policy;
 
+pub use bfd::BfdSettings;
 pub use policy::{MaxPrefixAction, MaxPrefixSettings, PeerPolicy};
 
 use std::collections::BTreeSet;
@@ -166,6 +168,8 @@ pub struct PeerSettings {
     pub hold_time: Duration,
     /// Whether to wait for the leaf to dial; default false.
     pub passive: bool,
+    /// How the leaf is watched by BFD; default not at all.
+    pub bfd: Option<BfdSettings>,
     /// What it may do.
     pub policy: PeerPolicy,
     /// The address that sessions are dialled from, of the family of `address`. `None`: the uplink's.

@@ -117,6 +117,7 @@ impl Node {
             last_notification_sent: peer.last_notification_sent.as_ref().map(ToString::to_string),
             last_notification_received: peer.last_notification_received.as_ref().map(ToString::to_string),
             not_announced: peer.not_announced.iter().map(|n| format!("{}: {}", n.family, n.why)).collect(),
+            bfd: self.bfd_view(peer.id),
             prefix_limits: peer.prefix_usage.iter().map(ToString::to_string).collect(),
         }
     }

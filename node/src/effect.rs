@@ -1,7 +1,9 @@
 //! What the node wants done.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use petiole_bfd::{SessionConfig, SessionId};
 use petiole_config::HealthCheck;
 use petiole_dataplane::Plan;
 use petiole_store::Txn;
@@ -28,6 +30,8 @@ pub enum Effect {
     },
     /// Dial, send or close.
     Bgp(petiole_bgp::Action),
+    /// Have these BFD sessions and no others.
+    Bfd(#[serde(with = "crate::detection::pairs")] BTreeMap<SessionId, SessionConfig>),
     /// Listen on an unnumbered link, or send a solicitation or an advertisement.
     Discovery(DiscoveryAction),
     /// Change the kernel; comes back as [`Input::Applied`](crate::Input::Applied).

@@ -47,6 +47,23 @@ pub enum Event {
         /// In words.
         reason: String,
     },
+    /// A leaf's BFD session is Up.
+    BfdUp {
+        /// The leaf.
+        peer: String,
+    },
+    /// A leaf's BFD session failed.
+    BfdDown {
+        /// The leaf.
+        peer: String,
+        /// The diagnostic.
+        why: String,
+    },
+    /// BFD's thread did not run for so long that neighbours' silence may have been ours.
+    BfdStalled {
+        /// For how long.
+        milliseconds: u64,
+    },
     /// A leaf came near its prefix limit, went over it, or came back from there.
     PrefixLimit {
         /// The leaf.
@@ -121,6 +138,8 @@ impl Event {
             Self::GuardStopped(_) => Level::Error,
             Self::StoreLost(_)
             | Self::PeerDown { .. }
+            | Self::BfdDown { .. }
+            | Self::BfdStalled { .. }
             | Self::Problem(_)
             | Self::BlockLost(_)
             | Self::SaveFailed(_) => Level::Warn,
@@ -129,6 +148,7 @@ impl Event {
             Self::Starting { .. }
             | Self::StoreInSync
             | Self::PeerUp { .. }
+            | Self::BfdUp { .. }
             | Self::Announced { .. }
             | Self::Draining { .. }
             | Self::Drained
@@ -152,6 +172,11 @@ impl fmt::Display for Event {
             Self::StoreLost(why) => write!(f, "the store is away, everything stays as it is: {why}"),
             Self::PeerUp { peer, asn } => write!(f, "session with {peer} (AS {asn}) is up"),
             Self::PeerDown { peer, reason } => write!(f, "session with {peer} is down: {reason}"),
+            Self::BfdUp { peer } => write!(f, "BFD with {peer} is Up"),
+            Self::BfdDown { peer, why } => write!(f, "BFD with {peer} failed: {why}"),
+            Self::BfdStalled { milliseconds } => {
+                write!(f, "BFD did not run for {milliseconds} ms: this machine stood still or is overloaded")
+            }
             Self::PrefixLimit { peer, usage, .. } => write!(f, "{peer} has sent {usage}"),
             Self::Announced { prefix, reason } => write!(f, "announcing {prefix}: {reason}"),
             Self::Withdrawn { prefix, reason } => write!(f, "withdrew {prefix}: {reason}"),

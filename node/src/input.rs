@@ -7,6 +7,7 @@ use petiole_store::watch::WatchEvent;
 use petiole_store::{StoreError, TxnOutcome};
 use serde::{Deserialize, Serialize};
 
+use crate::detection::BfdReport;
 use crate::neighbour::DiscoveryEvent;
 use crate::saved::Saved;
 use crate::view::Query;
@@ -49,6 +50,8 @@ pub enum Input {
     Store(WatchEvent),
     /// A BGP connection came, went, or brought bytes.
     Bgp(petiole_bgp::Event),
+    /// BFD sessions changed, or their counters.
+    Bfd(BfdReport),
     /// A router was heard on an unnumbered link, or the link's settings were looked at.
     Discovery(DiscoveryEvent),
     /// Links, addresses and routes of the kernel.

@@ -8,7 +8,9 @@
 
 mod announce;
 mod answer;
+
 pub mod desired;
+mod detection;
 pub mod effect;
 pub mod event;
 pub mod fib;
@@ -31,6 +33,7 @@ pub mod uplink;
 pub mod view;
 mod why;
 
+pub use detection::BfdReport;
 pub use effect::Effect;
 pub use event::{Event, Level};
 pub use input::{Done, EffectId, GateId, Input, Now, QueryId, UnixNanos};
@@ -39,6 +42,7 @@ pub use operator::{Drain, Orders};
 pub use saved::Saved;
 
 // The agent sees the pure crates through the node, which re-exports what inputs and effects carry.
+pub use petiole_bfd as bfd;
 pub use petiole_bgp as bgp;
 pub use petiole_config as config;
 pub use petiole_dataplane as dataplane;

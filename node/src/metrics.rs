@@ -98,6 +98,7 @@ impl Node {
             self.guard_stops as f64,
         );
         self.bgp_metrics(&mut out);
+        out.0.extend(self.bfd_metrics());
         let kernel = self.dataplane.counters();
         out.gauge(
             "petiole_fib_routes",

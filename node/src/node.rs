@@ -11,6 +11,7 @@ use petiole_prefix::Prefix;
 use petiole_store::watch::{Fact, Watch, WatchPhase};
 
 use crate::desired::Decision;
+use crate::detection::Watched;
 use crate::effect::Effect;
 use crate::event::Event;
 use crate::fib::Fib;
@@ -51,6 +52,7 @@ pub struct Node {
     pub(crate) gates: Vec<Option<Gate>>,
     pub(crate) dataplane: Dataplane,
     pub(crate) speaker: Option<Speaker>,
+    pub(crate) bfd: Watched,
     pub(crate) fib: Fib,
     pub(crate) order: Order,
 
@@ -138,6 +140,7 @@ impl Node {
             gates,
             dataplane: Dataplane::new(Pacing::default(), now.mono),
             speaker: None,
+            bfd: Watched::default(),
             fib: Fib::default(),
             order: Order::new(now.mono),
             topology: Topology::default(),
@@ -191,6 +194,7 @@ impl Node {
                 }
             }
             Input::Discovery(event) => self.neighbours.handle(event, now.mono),
+            Input::Bfd(report) => self.handle_bfd(report),
             Input::Kernel(events) => self.handle_kernel(events),
             Input::Probed { gate, result } => self.handle_probed(gate, result),
             Input::Query { id, query } => self.handle_query(id, query),

@@ -11,6 +11,7 @@ use petiole_config::{GracefulRestartSettings, Neighbour, PeerSettings};
 use petiole_dataplane::ident;
 use petiole_prefix::{Family, Prefix};
 
+use crate::detection;
 use crate::effect::Effect;
 use crate::event::Event;
 use crate::fib::Terrain;
@@ -60,6 +61,7 @@ impl Node {
                 graceful_restart: settings.graceful_restart.map(restart_policy),
                 scope_id: uplink.scope_id,
                 starts_disabled: self.orders.disabled.contains(&id),
+                bfd: detection::policy(settings),
                 ..PeerConfig::new(uplink.remote, asn)
             };
             peers.insert(id, policy::limited(config, &settings.policy));
@@ -69,6 +71,7 @@ impl Node {
             speaker.set_next_hops(*id, uplink.v4, uplink.v6, now);
             speaker.handle_uplink(*id, uplink.up, now);
         }
+        self.update_bfd(&ways);
     }
 
     /// The way to a leaf for the speaker. A leaf that was found on an interface stays a neighbour while the link is down or

@@ -1,6 +1,7 @@
 //! Drivers: each translates one part of the world into inputs and effects into that part of the world. None decides anything.
 
 pub mod api;
+pub mod bfd;
 pub mod bgp;
 pub mod clock;
 pub mod health;

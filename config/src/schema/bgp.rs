@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use super::{BgpDraft, PeerDraft, graceful, open, policy};
+use super::{BgpDraft, PeerDraft, bfd, graceful, open, policy};
 use crate::duration;
 use crate::problem::{Notice, Problem};
 use crate::reader::{At, Field, Report, Section, Shape, quoted};
@@ -40,6 +40,7 @@ fn read_peer(
         asn: asn.and_then(|field| read_peer_asn(report, &field)),
         hold_time,
         passive: peer.field("passive").and_then(|f| f.boolean(report)).unwrap_or(false),
+        bfd: bfd::read(report, peer),
         policy: policy::read(report, peer, hold_time),
         local_address: of_address(
             report,
@@ -238,6 +239,7 @@ pub(super) const PEER: Shape = Shape {
         "hold_time",
         "port",
         "passive",
+        "bfd",
         "max_prefix",
         "send_hold_time",
         "delay_open",

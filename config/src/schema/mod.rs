@@ -3,6 +3,7 @@
 //! Each submodule reads one section. What concerns two sections at once is [`crate::check`]'s affair.
 
 mod announce;
+mod bfd;
 mod bgp;
 mod graceful;
 mod ipam;
@@ -102,7 +103,7 @@ fn inline<'a>(report: &mut Report<'_>, of: &Section<'a>, key: &str, shape: &'sta
 pub(crate) fn all_keys() -> impl Iterator<Item = &'static [&'static str]> {
     let shapes = [&FILE, &node::NODE, &store::STORE, &store::ETCD, &bgp::BGP, &bgp::PEER, &announce::ANNOUNCE];
     let more = [&announce::HEALTH, &policy::MAX_PREFIX, &ipam::IPAM, &ipam::POOL, &graceful::GRACEFUL_RESTART];
-    let more = more.into_iter().chain([&paths::PATHS, &paths::METRICS]);
+    let more = more.into_iter().chain([&paths::PATHS, &paths::METRICS, &bfd::BFD]);
     shapes.into_iter().chain(more).map(|shape| shape.keys)
 }
 

@@ -54,6 +54,7 @@ fn the_contracts_shape_is_read() {
         asn: Some(65001),
         hold_time: Duration::from_secs(9),
         passive: false,
+        bfd: None,
         policy: PeerPolicy::default(),
         local_address: None,
         password_file: None,
@@ -290,4 +291,15 @@ fn what_limits_a_leaf_is_read() {
     }
     let policy = policy("send_hold_time = \"90s\"\ndelay_open = \"5s\"");
     assert_eq!((policy.send_hold_time, policy.delay_open), (Some(seconds(90)), seconds(5)));
+}
+
+#[test]
+fn how_a_leaf_is_watched_is_read() {
+    let text = "[store]\nembedded = \"/s\"\n[bgp]\nasn = 65010\n[[bgp.peer]]\naddress = \"10.0.0.1\"\nasn = 65001\n";
+    let bfd = |more: &str| good(&format!("{text}{more}")).bgp.unwrap().peers[0].bfd;
+    let watched =
+        |ms, multiplier, strict| Some(BfdSettings { interval: Duration::from_millis(ms), multiplier, strict });
+    assert_eq!(bfd(""), None);
+    assert_eq!(bfd("bfd = {}"), watched(300, 3, false));
+    assert_eq!(bfd("bfd = { interval = \"50ms\", multiplier = 5, strict = true }"), watched(50, 5, true));
 }

@@ -200,15 +200,21 @@ fn bgp() -> impl Strategy<Value = BgpSettings> {
     let neighbour =
         prop_oneof![prefix().prop_map(|p| Neighbour::Address(p.addr())), interface.prop_map(Neighbour::Interface)];
     let security = (prop::option::of(path()), any::<bool>(), any::<bool>());
-    let rest = (policy(), security, prop::option::of(restart()));
+    let bfd = (10u64..=60_000, 1u8.., any::<bool>()).prop_map(|(ms, multiplier, strict)| BfdSettings {
+        interval: std::time::Duration::from_millis(ms),
+        multiplier,
+        strict,
+    });
+    let rest = ((policy(), prop::option::of(bfd)), security, prop::option::of(restart()));
     let peer = (neighbour, 1u16.., prop::option::of(1u32..23456), 3u64..=65535, any::<bool>(), rest);
     let peer = peer.prop_map(|(neighbour, port, asn, hold, passive, rest)| {
-        let (policy, (key, ttl, local), graceful_restart) = rest;
+        let ((policy, bfd), (key, ttl, local), graceful_restart) = rest;
         PeerSettings {
             port,
             asn,
             hold_time: std::time::Duration::from_secs(hold),
             passive,
+            bfd,
             policy,
             local_address: neighbour.address().filter(|_| local).map(|addr| match addr {
                 IpAddr::V4(_) => Ipv4Addr::new(10, 9, 8, 7).into(),

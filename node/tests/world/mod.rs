@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
+use petiole_node::BfdReport;
+use petiole_node::bfd::{SessionConfig, SessionId};
 use petiole_node::bgp::{self, ConnId, LocalConfig, Originated, Ownership, PeerConfig, PeerId, RemoteAsn, Speaker};
 use petiole_node::config::Settings;
 use petiole_node::dataplane::{
@@ -43,6 +45,8 @@ pub struct World {
     pub router: Option<Ipv6Addr>,
     /// What the driver of router discovery was told, but for the messages.
     pub discovery: Vec<DiscoveryAction>,
+    /// The BFD sessions there should be.
+    pub bfd: BTreeMap<SessionId, SessionConfig>,
     replies: BTreeMap<QueryId, Result<Answer, String>>,
     next_query: u64,
     todo: VecDeque<Input>,
@@ -138,6 +142,7 @@ impl World {
             txns: 0,
             router: None,
             discovery: Vec::new(),
+            bfd: BTreeMap::new(),
             replies: BTreeMap::new(),
             next_query: 0,
             todo: VecDeque::new(),
@@ -234,6 +239,7 @@ impl World {
                 }
             }
             Effect::Discovery(action) => self.discovery.push(action),
+            Effect::Bfd(sessions) => self.bfd = sessions,
         }
     }
 
@@ -276,6 +282,12 @@ impl World {
                 }));
             }
         }
+    }
+
+    /// BFD's thread tells how its sessions are.
+    pub fn bfd_reports(&mut self, report: BfdReport) {
+        self.todo.push_back(Input::Bfd(report));
+        self.settle();
     }
 
     /// Cuts every watch and refuses everything until [`store_back`](Self::store_back).

@@ -1,6 +1,6 @@
 //! `petiole bgp peers` and `petiole bgp routes`.
 
-use petiole_node::view::{AdvertisedView, PathView, PeerView, RouteTable};
+use petiole_node::view::{AdvertisedView, BfdView, PathView, PeerView, RouteTable};
 
 use crate::cli::table::{Cell, Look, Table, maybe, span};
 
@@ -9,11 +9,15 @@ pub(crate) fn peers(views: &[PeerView]) -> String {
     if views.is_empty() {
         return "no leaf is configured: add [bgp] asn and a [[bgp.peer]] per uplink to the configuration\n".to_owned();
     }
-    let mut table = Table::new(&["PEER", "AS", "STATE", "FOR", "UPLINK", "FAMILIES", "RECEIVED", "SENT", "HOLD"]);
+    // Only where somebody uses it.
+    let bfd = views.iter().any(|peer| peer.bfd.is_some());
+    let mut head = vec!["PEER", "AS", "STATE", "FOR", "UPLINK", "FAMILIES", "RECEIVED", "SENT", "HOLD"];
+    head.extend(bfd.then_some("BFD"));
+    let mut table = Table::new(&head);
     for peer in views {
         let up = peer.state == "Established";
         let asn = peer.asn.map_or_else(|| peer.configured_asn.clone(), |asn| asn.to_string());
-        table.row(vec![
+        let mut row = vec![
             peer.peer.as_str().into(),
             asn.into(),
             Cell::new(&peer.state, if up { Look::Good } else { Look::Bad }),
@@ -23,7 +27,9 @@ pub(crate) fn peers(views: &[PeerView]) -> String {
             peer.prefixes_received.into(),
             peer.prefixes_advertised.into(),
             maybe(peer.hold_time_seconds.map(|s| format!("{s} s"))),
-        ]);
+        ];
+        row.extend(bfd.then(|| peer.bfd.as_ref().map_or_else(|| maybe::<&str>(None), bfd_cell)));
+        table.row(row);
     }
     let mut out = table.print();
     for peer in views {
@@ -38,6 +44,7 @@ pub(crate) fn peers(views: &[PeerView]) -> String {
             );
             notes.extend(peer.retry_in_seconds.map(|s| format!("next attempt in {}", span(s))));
         }
+        notes.extend(peer.bfd.as_ref().and_then(bfd_note));
         notes.extend(peer.not_announced.iter().cloned());
         notes.extend(peer.prefix_limits.iter().filter(|l| l.contains(" its limit ")).map(|l| format!("it sent {l}")));
         if peer.update_errors > 0 {
@@ -51,6 +58,26 @@ pub(crate) fn peers(views: &[PeerView]) -> String {
         }
     }
     out
+}
+
+/// State and detection time.
+fn bfd_cell(bfd: &BfdView) -> Cell {
+    match bfd.detection_time_seconds.filter(|_| bfd.state == "Up") {
+        Some(time) => Cell::new(format!("Up, {:.0} ms", time * 1000.0), Look::Good),
+        None => Cell::new(&bfd.state, Look::Bad),
+    }
+}
+
+/// What keeps BFD down, or took it down last.
+fn bfd_note(bfd: &BfdView) -> Option<String> {
+    let failed = bfd.last_failure_seconds.map(|s| format!("failed {} ago ({})", span(s), bfd.diagnostic));
+    match (bfd.state.as_str(), bfd.remote_state.as_deref()) {
+        ("Up", _) => failed.map(|failed| format!("BFD {failed} and is Up again")),
+        (_, Some("AdminDown")) => Some("BFD is taken down by the operator of the leaf".to_owned()),
+        (state, _) => {
+            Some(format!("BFD is {state}: {}", failed.unwrap_or_else(|| "the leaf was not heard yet".to_owned())))
+        }
+    }
 }
 
 /// Paths with what became of them.

@@ -171,6 +171,32 @@ PEER          AS        STATE        FOR       UPLINK  FAMILIES   RECEIVED  SENT
     assert!(super::bgp::peers(&[]).contains("[[bgp.peer]]"));
 }
 
+#[test]
+fn peers_show_bfd_where_it_is_used() {
+    let bfd = BfdView { state: "Up".into(), detection_time_seconds: Some(0.3), ..BfdView::default() };
+    let up =
+        PeerView { peer: "10.122.101.0".into(), state: "Established".into(), bfd: Some(bfd), ..PeerView::default() };
+    let bfd = BfdView {
+        state: "Down".into(),
+        last_failure_seconds: Some(2.0),
+        diagnostic: "control detection time expired".into(),
+        ..BfdView::default()
+    };
+    let down = PeerView { peer: "10.122.103.0".into(), state: "Idle".into(), bfd: Some(bfd), ..PeerView::default() };
+    let admin = BfdView { state: "Down".into(), remote_state: Some("AdminDown".into()), ..BfdView::default() };
+    let admin =
+        PeerView { peer: "10.122.104.0".into(), state: "Established".into(), bfd: Some(admin), ..PeerView::default() };
+    let without = PeerView { peer: "10.122.105.0".into(), state: "Established".into(), ..PeerView::default() };
+    let shown = plain(&super::bgp::peers(&[up, down, admin, without]));
+    let last: Vec<&str> = shown.lines().take(5).map(|l| l.rsplit("  ").next().unwrap_or_default()).collect();
+    assert_eq!(last, ["BFD", "Up, 300 ms", "Down", "Down", "-"], "{shown}");
+    assert!(
+        shown.contains("10.122.103.0: BFD is Down: failed 2.0 s ago (control detection time expired)\n"),
+        "{shown}"
+    );
+    assert!(shown.contains("10.122.104.0: BFD is taken down by the operator of the leaf\n"), "{shown}");
+}
+
 fn path() -> PathView {
     PathView {
         prefix: "10.123.129.0/26".parse().unwrap(),

@@ -24,6 +24,7 @@ fn leaf(address: &str) -> PeerSettings {
         asn: None,
         hold_time: PeerSettings::HOLD_TIME,
         passive: false,
+        bfd: None,
         policy: PeerPolicy::default(),
         local_address: None,
         password_file: None,

@@ -14,10 +14,7 @@ fn keys_whose_feature_is_not_built_are_refused_by_name() {
     );
     check(
         peer,
-        &[(
-            r#"bfd = { interval = "100ms" }"#,
-            "8:1: `bfd` in [[bgp.peer]] is known, but this version has no BFD: remove it",
-        )],
+        &[("import = 1", "8:1: `import` in [[bgp.peer]] is known, but this version has no import policy: remove it")],
     );
     check(
         etcd,

@@ -86,7 +86,7 @@ asn = 0
 address = "10.122.101.1"
 asn = 0
 hold_time = "2s"
-bfd = { interval = "100ms" }
+bfd = { interval = "1ms" }
 
 [[announce]]
 kind = "anycast"
@@ -98,7 +98,7 @@ petiole.toml:6:7: `asn` in [bgp] is 0, which no speaker may use (RFC 7607): writ
 petiole.toml:8:1: there are peers but no [store]: with a store of its own this node could claim a block that another node owns; write [store] with etcd = { endpoints = ["http://10.122.0.1:2379"] }, or embedded = "/var/lib/petiole/store" if no other node shares these pools
 petiole.toml:10:7: `asn` in [[bgp.peer]] is 0, which no speaker may use (RFC 7607): write the AS number of the leaf, such as 65001
 petiole.toml:11:13: `hold_time` is 2s: BGP (RFC 4271, section 4.2) allows whole seconds, at least "3s" and at most "65535s", or "0s" for a session without keepalives
-petiole.toml:12:1: `bfd` in [[bgp.peer]] is known, but this version has no BFD: remove it
+petiole.toml:12:20: `interval` in bfd is 1ms: write "10ms" to "60s"
 petiole.toml:16:10: `prefix` in [[announce]] is 10.122.255.1/24, which is more than one address: write "10.122.255.1/32""#;
     assert_eq!(bad(text), expected);
 }

@@ -39,3 +39,20 @@ fn limits_that_cannot_be() {
         ],
     );
 }
+
+#[test]
+fn bfd_that_cannot_be() {
+    check(
+        peer,
+        &[
+            ("bfd = true", "8:7: bfd is a boolean: write it as { interval = \"100ms\", multiplier = 3 }"),
+            ("bfd = { interval = \"9ms\" }", "8:20: `interval` in bfd is 9ms: write \"10ms\" to \"60s\""),
+            ("bfd = { interval = \"2m\" }", "8:20: `interval` in bfd is 2m: write \"10ms\" to \"60s\""),
+            ("bfd = { multiplier = 0 }", "8:22: `multiplier` in bfd is 0: write a number from 1 to 255"),
+            (
+                "bfd = { stric = true }",
+                "8:9: bfd has no key \"stric\": did you mean \"strict\"? Its keys are interval, multiplier, strict",
+            ),
+        ],
+    );
+}
