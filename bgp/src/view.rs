@@ -118,6 +118,10 @@ pub struct SessionView {
     pub route_refresh: bool,
     /// Whether IPv4 prefixes may have IPv6 next hops (RFC 8950).
     pub extended_next_hop: bool,
+    /// Largest message we read, in octets (RFC 8654).
+    pub max_message_in: usize,
+    /// Largest message they read.
+    pub max_message_out: usize,
     /// What we offered.
     pub capabilities_sent: Vec<Capability>,
     /// What they offered.

@@ -9,8 +9,8 @@ use petiole_prefix::Family;
 use super::graceful::{self, OwnRestart};
 use crate::config::{LocalConfig, PeerConfig};
 use crate::wire::{
-    AddPathFamily, Capability, ErrorCode, ExtendedNextHop, GracefulRestart, LongLived, Notification, Open, Role,
-    UpdateContext,
+    AddPathFamily, Capability, ErrorCode, ExtendedNextHop, GracefulRestart, LongLived, MAX_EXTENDED_MESSAGE_LEN,
+    MAX_MESSAGE_LEN, Notification, Open, Role, UpdateContext,
 };
 
 /// The terms of a session.
@@ -41,6 +41,16 @@ pub(crate) struct Negotiated {
 }
 
 impl Negotiated {
+    /// Largest message we read from them, in octets.
+    pub(crate) const fn max_message_in(&self) -> usize {
+        if self.extended_in { MAX_EXTENDED_MESSAGE_LEN } else { MAX_MESSAGE_LEN }
+    }
+
+    /// Largest message they read from us, in octets.
+    pub(crate) const fn max_message_out(&self) -> usize {
+        if self.extended_out { MAX_EXTENDED_MESSAGE_LEN } else { MAX_MESSAGE_LEN }
+    }
+
     /// A third of the hold time (RFC 4271 section 10).
     pub(crate) fn keepalive(&self) -> Duration {
         self.hold_time / 3
@@ -57,7 +67,7 @@ pub(crate) struct Circumstances {
 /// What we say in our OPEN.
 pub(crate) fn our_open(local: &LocalConfig, peer: &PeerConfig, own: &OwnRestart, circumstances: Circumstances) -> Open {
     let mut capabilities: Vec<_> = peer.families.iter().map(|f| Capability::Unicast(*f)).collect();
-    capabilities.extend([Capability::RouteRefresh, Capability::FourOctetAs(local.asn)]);
+    capabilities.extend([Capability::RouteRefresh, Capability::ExtendedMessage, Capability::FourOctetAs(local.asn)]);
     capabilities.extend(graceful::offer(peer, own));
     if circumstances.over_ipv6 && peer.families.contains(&Family::V4) {
         capabilities.push(Capability::ExtendedNextHop(vec![ExtendedNextHop::IPV4_OVER_IPV6]));

@@ -12,7 +12,7 @@ use crate::event::{Action, SpeakerEvent};
 use crate::session::peer::LastAttributes;
 use crate::session::{Input, State};
 use crate::wire::{
-    self, Frame, MessageType, NlriField, Notification, Reset, RouteRefresh, Sections, Treatment, Update,
+    self, Capability, Frame, MessageType, NlriField, Notification, Reset, RouteRefresh, Sections, Treatment, Update,
 };
 
 /// Reading is paused when this much input waits, and goes on when a quarter of it is left.
@@ -47,9 +47,11 @@ impl Speaker {
         // Taken out, so that messages can be read where they lie while the RIB changes.
         let mut input = std::mem::take(&mut c.input);
         let mut at = c.read;
+        // Ours to choose: who offers to read large messages has to, whatever the other side offers (RFC 8654 section 4).
+        let extended = c.our_open.as_ref().is_some_and(|o| o.capabilities.contains(&Capability::ExtendedMessage));
         let mut drained = false;
         while *budget > 0 {
-            match wire::frame(input.get(at..).unwrap_or_default()) {
+            match wire::frame(input.get(at..).unwrap_or_default(), extended) {
                 Ok(Some(frame)) => {
                     self.trace_received(id, conn, input.get(at..at + frame.len).unwrap_or_default(), now);
                     at += frame.len;

@@ -228,6 +228,7 @@ impl Speaker {
             hold_time: negotiated.hold_time,
         };
         let (next_hop_v4, next_hop_v6) = peer.next_hops_over(local);
+        let max_message_len = negotiated.max_message_out();
         let ctx = OutContext {
             asn: self.local.asn,
             four_octet_as: negotiated.update.four_octet_as,
@@ -238,11 +239,7 @@ impl Speaker {
                 _ => None,
             },
             communities: Arc::default(),
-            max_message_len: if negotiated.extended_out {
-                wire::MAX_EXTENDED_MESSAGE_LEN
-            } else {
-                wire::MAX_MESSAGE_LEN
-            },
+            max_message_len,
             next_hop_v4,
             next_hop_v6,
         };

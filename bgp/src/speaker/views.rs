@@ -84,6 +84,8 @@ impl Speaker {
             families: negotiated.update.families.iter().copied().collect(),
             four_octet_as: negotiated.update.four_octet_as,
             route_refresh: negotiated.route_refresh,
+            max_message_in: negotiated.max_message_in(),
+            max_message_out: negotiated.max_message_out(),
             extended_next_hop: negotiated.update.extended_next_hop,
             capabilities_sent: conn.our_open.as_ref().map(|o| o.capabilities.clone()).unwrap_or_default(),
             capabilities_received: negotiated.capabilities_received.clone(),

@@ -1,7 +1,7 @@
 //! Framing (RFC 4271 sections 4.1 and 6.1).
 
 use super::notification::{ErrorCode, Notification};
-use super::{HEADER_LEN, MAX_MESSAGE_LEN, MessageType};
+use super::{HEADER_LEN, MAX_EXTENDED_MESSAGE_LEN, MAX_MESSAGE_LEN, MessageType};
 
 const MARKER: [u8; 16] = [0xff; 16];
 
@@ -16,11 +16,12 @@ pub struct Frame<'a> {
     pub len: usize,
 }
 
-/// The message at the head of `buffer`; `None` when more bytes are needed.
+/// The message at the head of `buffer`; `None` when more bytes are needed. `extended`: we have offered to read messages of more
+/// than [`MAX_MESSAGE_LEN`] octets (RFC 8654 section 4); OPEN and KEEPALIVE never have them.
 ///
 /// # Errors
 /// The NOTIFICATION that answers a broken header. The stream can't be read on after it.
-pub fn frame(buffer: &[u8]) -> Result<Option<Frame<'_>>, Notification> {
+pub fn frame(buffer: &[u8], extended: bool) -> Result<Option<Frame<'_>>, Notification> {
     let Some(header) = buffer.first_chunk::<HEADER_LEN>() else {
         return Ok(None);
     };
@@ -30,14 +31,15 @@ pub fn frame(buffer: &[u8]) -> Result<Option<Frame<'_>>, Notification> {
     let length = [header[16], header[17]];
     let len = usize::from(u16::from_be_bytes(length));
     let bad_length = || Notification::new(ErrorCode::Header, 2).with_data(&length);
-    if !(HEADER_LEN..=MAX_MESSAGE_LEN).contains(&len) {
+    let most = if extended { MAX_EXTENDED_MESSAGE_LEN } else { MAX_MESSAGE_LEN };
+    if !(HEADER_LEN..=most).contains(&len) {
         return Err(bad_length());
     }
     // Judged before the body arrives, so that a peer can't make us wait for what is refused anyway.
     let kind = MessageType::from_code(header[18])
         .ok_or_else(|| Notification::new(ErrorCode::Header, 3).with_data(&[header[18]]))?;
     let possible = match kind {
-        MessageType::Open => len >= HEADER_LEN + 10,
+        MessageType::Open => (HEADER_LEN + 10..=MAX_MESSAGE_LEN).contains(&len),
         MessageType::Update => len >= HEADER_LEN + 4,
         MessageType::Notification => len >= HEADER_LEN + 2,
         MessageType::Keepalive => len == HEADER_LEN,

@@ -38,7 +38,7 @@ fn recorded() -> Vec<Vec<u8>> {
 #[test]
 fn recorded_open_is_read_with_all_its_capabilities() {
     let first = &recorded()[0];
-    let frame = frame(first).unwrap().unwrap();
+    let frame = frame(first, false).unwrap().unwrap();
     assert_eq!((frame.kind, frame.len), (MessageType::Open, first.len()));
     let open = Open::decode(frame.body).unwrap();
     assert_eq!((open.asn, open.hold_time), (65001, Duration::from_secs(9)));
@@ -66,7 +66,7 @@ fn recorded_open_is_read_with_all_its_capabilities() {
 fn recorded_updates_say_what_the_switch_was_configured_to_say() {
     let mut lines = Vec::new();
     for message in recorded() {
-        let frame = frame(&message).unwrap().unwrap();
+        let frame = frame(&message, false).unwrap().unwrap();
         if frame.kind != MessageType::Update {
             continue;
         }
@@ -114,7 +114,7 @@ fn recorded_refreshes_and_notification_are_read() {
     let mut refreshed = Vec::new();
     let mut said = None;
     for message in recorded() {
-        let frame = frame(&message).unwrap().unwrap();
+        let frame = frame(&message, false).unwrap().unwrap();
         match frame.kind {
             MessageType::RouteRefresh => refreshed.push(RouteRefresh::decode(frame.body).unwrap().family().unwrap()),
             MessageType::Notification => said = Some(Notification::decode(frame.body).to_string()),
@@ -127,7 +127,7 @@ fn recorded_refreshes_and_notification_are_read() {
 
 #[test]
 fn section_6_1_header_errors() {
-    let answer = |bytes: &[u8]| frame(bytes).unwrap_err();
+    let answer = |bytes: &[u8]| frame(bytes, false).unwrap_err();
     let mut message = Vec::new();
     keepalive(&mut message);
     let mut bad = message.clone();
@@ -268,7 +268,7 @@ proptest! {
 
     #[test]
     fn any_bytes_are_read_without_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), four in any::<bool>()) {
-        let _ = frame(&bytes).map(|f| f.map(|f| f.len));
+        let _ = frame(&bytes, false).map(|f| f.map(|f| f.len));
         read_all(&bytes, four);
     }
 
@@ -312,7 +312,7 @@ proptest! {
         let open = Open { asn, hold_time: Duration::from_secs(hold), router_id: id.into(), capabilities: once };
         let mut bytes = Vec::new();
         open.encode(&mut bytes);
-        let frame = frame(&bytes).unwrap().unwrap();
+        let frame = frame(&bytes, false).unwrap().unwrap();
         prop_assert_eq!(Open::decode(frame.body).unwrap(), open);
     }
 
@@ -346,7 +346,7 @@ proptest! {
             let mut bytes = Vec::new();
             rest = &rest[out.announce(rest, &mut bytes)..];
             prop_assert!(bytes.len() <= MAX_MESSAGE_LEN);
-            let frame = frame(&bytes).unwrap().unwrap();
+            let frame = frame(&bytes, false).unwrap().unwrap();
             let update = Update::decode(&Sections::split(frame.body).unwrap(), &ctx).unwrap();
             prop_assert!(update.faults.is_empty());
             let announced = update.announced.or(update.mp_announced).unwrap();
@@ -359,7 +359,7 @@ proptest! {
             let mut bytes = Vec::new();
             rest = &rest[withdraw(family, rest, &mut bytes)..];
             prop_assert!(bytes.len() <= MAX_MESSAGE_LEN);
-            let frame = frame(&bytes).unwrap().unwrap();
+            let frame = frame(&bytes, false).unwrap().unwrap();
             let update = Update::decode(&Sections::split(frame.body).unwrap(), &ctx).unwrap();
             prop_assert!(update.announced.is_none() && update.mp_announced.is_none());
             gone.extend(update.withdrawn.iter().flatten().flat_map(prefixes));
@@ -386,7 +386,7 @@ fn end_of_rib_is_known_for_both_families() {
     for family in Family::BOTH {
         let mut bytes = Vec::new();
         end_of_rib(family, &mut bytes);
-        let frame = frame(&bytes).unwrap().unwrap();
+        let frame = frame(&bytes, false).unwrap().unwrap();
         let update = Update::decode(&Sections::split(frame.body).unwrap(), &context()).unwrap();
         assert_eq!(update.end_of_rib, Some(family));
     }

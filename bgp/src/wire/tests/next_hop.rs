@@ -95,7 +95,7 @@ proptest! {
         let prefix = match family { Family::V4 => "10.1.0.0/24", Family::V6 => "fd00:1::/32" };
         let mut bytes = Vec::new();
         prop_assert_eq!(out.announce(&[prefix.parse().unwrap()], &mut bytes), 1);
-        let body = frame(&bytes).unwrap().unwrap().body;
+        let body = frame(&bytes, false).unwrap().unwrap().body;
         prop_assert_eq!(next_hop_of(body, &extended()).unwrap(), (hop.into(), beside));
     }
 }
