@@ -84,11 +84,20 @@ enum Command {
   cargo xtask interop --only collision --daemon bird     one cell
   cargo xtask interop --list                             the features")]
     Interop(Forward),
-    /// Fuzz one parser
-    #[command(after_help = "Example:\n  cargo xtask fuzz bgp_message")]
+    /// Fuzz one target of the folder fuzz, on the stable toolchain
+    #[command(after_help = "Examples:
+  cargo xtask fuzz bgp_update                 until a finding, or Ctrl-C
+  cargo xtask fuzz bgp_session --minutes 30
+  cargo xtask fuzz bgp_session --minimise     keep in fuzz/corpus what covers most with least")]
     Fuzz {
         /// The target's name: a file of fuzz/fuzz_targets without its `.rs`
         target: String,
+        /// Stop after so many minutes
+        #[arg(long)]
+        minutes: Option<u64>,
+        /// Run nothing: shrink what was found, and put it in fuzz/corpus
+        #[arg(long, conflicts_with = "minutes")]
+        minimise: bool,
     },
 }
 
@@ -146,6 +155,6 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Lab(LabCommand::Image { topology, tar }) => image::build(topology.as_deref(), tar.as_deref()),
         Command::Bench(words) => forward::lab("bench", &words.args),
         Command::Interop(words) => forward::lab("interop", &words.args),
-        Command::Fuzz { target } => fuzz::run(&target),
+        Command::Fuzz { target, minutes, minimise } => fuzz::run(&target, minutes, minimise),
     }
 }

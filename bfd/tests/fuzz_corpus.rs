@@ -1,0 +1,25 @@
+//! The corpus of the fuzz target for BFD, replayed: what fuzzing has found stays found.
+
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    missing_docs,
+    reason = "the function is that of the fuzz target, where a panic is the finding"
+)]
+
+#[path = "../../fuzz/src/bfd.rs"]
+mod bfd;
+
+#[test]
+fn replay() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus/bfd");
+    let mut files: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|f| f.unwrap().path()).collect();
+    files.sort();
+    assert!(!files.is_empty(), "{} is empty", folder.display());
+    for file in files {
+        println!("{}", file.display());
+        bfd::bfd(&std::fs::read(&file).unwrap());
+    }
+}

@@ -1,0 +1,57 @@
+//! The corpora of the fuzz targets for BGP, replayed: what fuzzing has found stays found.
+
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    clippy::missing_docs_in_private_items,
+    missing_docs,
+    reason = "the functions are those of the fuzz targets, where a panic is the finding"
+)]
+
+#[path = "../../fuzz/src/bgp.rs"]
+mod bgp;
+#[path = "../../fuzz/src/session.rs"]
+mod session;
+
+fn replay(target: &str, run: fn(&[u8])) {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus").join(target);
+    let mut files: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|f| f.unwrap().path()).collect();
+    files.sort();
+    assert!(!files.is_empty(), "{} is empty", folder.display());
+    for file in files {
+        println!("{}", file.display());
+        run(&std::fs::read(&file).unwrap());
+    }
+}
+
+#[test]
+fn framing() {
+    replay("bgp_framing", bgp::framing);
+}
+
+#[test]
+fn open() {
+    replay("bgp_open", bgp::open);
+}
+
+#[test]
+fn update() {
+    replay("bgp_update", bgp::update);
+}
+
+#[test]
+fn announce() {
+    replay("bgp_announce", bgp::announce);
+}
+
+#[test]
+fn notification() {
+    replay("bgp_notification", bgp::notification);
+}
+
+#[test]
+fn session() {
+    replay("bgp_session", session::session);
+}
