@@ -317,6 +317,17 @@ pub enum SpeakerEvent {
         /// For which family.
         family: Family,
     },
+    /// The peer has said everything of a family again (RFC 7313), of itself or because we asked.
+    Refreshed {
+        /// Who.
+        peer: PeerId,
+        /// Which family.
+        family: Family,
+        /// Paths held from it that it did not say again; they are gone.
+        removed: u64,
+        /// Whether it said that this was all; otherwise we no longer waited for it.
+        in_time: bool,
+    },
     /// Prefixes were handed to the connection in one UPDATE.
     Advertised {
         /// To whom.
@@ -397,4 +408,6 @@ pub enum TimerReason {
     DelayOpen,
     /// A peer has taken nothing for too long.
     SendHold,
+    /// A refresh the peer has begun takes too long.
+    Refresh,
 }

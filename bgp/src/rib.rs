@@ -26,6 +26,7 @@ use index::Seed;
 use learned::{Learned, Shared};
 use sources::Sources;
 
+mod adj_in;
 mod adj_out;
 mod attrs;
 mod decision;
@@ -35,11 +36,12 @@ mod reason;
 mod sources;
 mod table;
 
+pub(crate) use adj_in::AdjIn;
 pub(crate) use adj_out::{AdjOut, Flush, OutContext};
 pub(crate) use attrs::AttrId;
 pub(crate) use learned::PathOut;
 pub use reason::Reason;
-pub(crate) use table::SourceId;
+use table::SourceId;
 
 /// A batch of changes of the routes in use, for the forwarding table. A prefix occurs once per batch; the newest wins.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
@@ -195,12 +197,7 @@ impl Rib {
         v4.chain(self.v6.paths(&self.attrs, &self.sources, prefix))
     }
 
-    /// How many paths a session has given.
-    pub(crate) fn path_count(&self, source: SourceId) -> u64 {
-        self.sources.get(source).map_or(0, |s| s.paths.iter().sum())
-    }
-
-    /// The same of one family.
+    /// How many paths of a family a source has given.
     pub(crate) fn family_count(&self, source: SourceId, family: Family) -> u64 {
         self.sources.get(source).map_or(0, |s| s.paths[family as usize])
     }

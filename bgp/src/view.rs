@@ -116,6 +116,8 @@ pub struct SessionView {
     pub four_octet_as: bool,
     /// Whether both sides can be asked to send everything again (RFC 2918).
     pub route_refresh: bool,
+    /// Whether refreshes have a beginning and an end (RFC 7313).
+    pub enhanced_refresh: bool,
     /// Whether IPv4 prefixes may have IPv6 next hops (RFC 8950).
     pub extended_next_hop: bool,
     /// Largest message we read, in octets (RFC 8654).

@@ -1,12 +1,14 @@
 //! The corpora of the fuzz targets for BGP, replayed: what fuzzing has found stays found.
 
 #![allow(
+    clippy::disallowed_methods,
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
     clippy::unwrap_used,
     clippy::missing_docs_in_private_items,
     missing_docs,
+    unreachable_pub,
     reason = "the functions are those of the fuzz targets, where a panic is the finding"
 )]
 

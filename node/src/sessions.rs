@@ -178,6 +178,11 @@ impl Node {
                     what: format!("asked for our {family} routes again"),
                 });
             }
+            SpeakerEvent::Refreshed { peer, family, removed, in_time } => {
+                let end = if in_time { "" } else { ", without an end in time" };
+                let what = format!("sent its {family} routes again{end}; {removed} it did not repeat are gone");
+                self.log(Event::PeerNote { peer: peer.to_string(), what });
+            }
             SpeakerEvent::Advertised { peer, prefixes, .. } => {
                 self.log(Event::PeerNote { peer: peer.to_string(), what: format!("told of {}", list(&prefixes)) });
             }

@@ -11,7 +11,7 @@ use petiole_prefix::{Family, Prefix};
 
 use crate::guard::Originated;
 use crate::view::{NotAnnouncedBecause, SentView};
-use crate::wire::{OutAttributes, OutCommunities, end_of_rib, withdraw};
+use crate::wire::{OutAttributes, OutCommunities, RouteRefresh, end_of_rib, withdraw};
 
 /// What of the session announcements depend on.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -65,6 +65,8 @@ pub(crate) enum Flush {
     Advertised(Vec<Prefix>, Vec<u8>),
     Withdrawn(Vec<Prefix>, Vec<u8>),
     EndOfRib(Family, Vec<u8>),
+    /// The beginning or the end of a refresh (RFC 7313).
+    RefreshMark(Vec<u8>),
 }
 
 struct Told {
@@ -84,6 +86,16 @@ pub(crate) struct AdjOut {
     again: BTreeSet<Prefix>,
     end_of_rib_due: BTreeSet<Family>,
     end_of_rib_sent: BTreeSet<Family>,
+    /// Enhanced refreshes asked for and not begun.
+    refresh_due: BTreeSet<Family>,
+    /// Begun and not ended.
+    refreshing: BTreeSet<Family>,
+}
+
+fn refresh_mark(family: Family, subtype: u8) -> Flush {
+    let mut bytes = Vec::new();
+    RouteRefresh::of(family, subtype).encode(&mut bytes);
+    Flush::RefreshMark(bytes)
 }
 
 impl AdjOut {
@@ -98,6 +110,8 @@ impl AdjOut {
             again: BTreeSet::new(),
             end_of_rib_due,
             end_of_rib_sent: BTreeSet::new(),
+            refresh_due: BTreeSet::new(),
+            refreshing: BTreeSet::new(),
         }
     }
 
@@ -126,8 +140,17 @@ impl AdjOut {
         &self.ctx
     }
 
-    /// Everything of a family is to be sent again.
-    pub(crate) fn refresh(&mut self, family: Family) {
+    /// Everything of a family is to be sent again; with a mark before and behind it, where that was agreed on (RFC 7313).
+    pub(crate) fn refresh(&mut self, family: Family, enhanced: bool) {
+        if enhanced {
+            // While one is under way, the next waits: it begins once, however often it is asked for.
+            self.refresh_due.insert(family);
+        } else {
+            self.repeat(family);
+        }
+    }
+
+    fn repeat(&mut self, family: Family) {
         self.again.extend(self.told.keys().filter(|p| p.family() == family));
         self.stale = true;
     }
@@ -153,14 +176,21 @@ impl AdjOut {
             }
             self.stale = false;
         }
-        if end_of_rib_held {
-            return None;
+        if let Some(family) = self.refreshing.pop_first() {
+            return Some(refresh_mark(family, RouteRefresh::END));
         }
-        let family = self.end_of_rib_due.pop_first()?;
-        self.end_of_rib_sent.insert(family);
-        let mut bytes = Vec::new();
-        end_of_rib(family, &mut bytes);
-        Some(Flush::EndOfRib(family, bytes))
+        if !end_of_rib_held && let Some(family) = self.end_of_rib_due.pop_first() {
+            self.end_of_rib_sent.insert(family);
+            let mut bytes = Vec::new();
+            end_of_rib(family, &mut bytes);
+            return Some(Flush::EndOfRib(family, bytes));
+        }
+        // RFC 7313 section 4: not before the End-of-RIB marker of the family.
+        let family = *self.refresh_due.intersection(&self.end_of_rib_sent).next()?;
+        self.refresh_due.remove(&family);
+        self.refreshing.insert(family);
+        self.repeat(family);
+        Some(refresh_mark(family, RouteRefresh::BEGIN))
     }
 
     fn next_withdrawal(&mut self, originated: &BTreeMap<Prefix, Originated>, family: Family) -> Option<Flush> {

@@ -152,7 +152,7 @@ fn an_unchanged_announcement_changes_nothing_and_keeps_nothing() {
     rib.put(source, &prefixes, attributes(1, None, 1), None);
     assert_eq!(rib.fetch(&mut fib), 0);
     assert_eq!(rib.sizes(), (200, 0, 1));
-    assert_eq!(rib.path_count(source), 200);
+    assert_eq!(rib.family_count(source, Family::V4), 200);
 }
 
 #[test]
@@ -177,7 +177,7 @@ fn an_ended_session_is_swept_in_pieces_while_the_next_one_goes_on() {
     assert_eq!(fib.len(), 50);
     assert!(fib.values().all(|r| r.best.attributes.as_path.hops() == 2));
     assert_eq!(rib.sizes(), (50, 0, 1));
-    assert_eq!(rib.path_count(new), 50);
+    assert_eq!(rib.family_count(new, Family::V4), 50);
 }
 
 #[test]

@@ -67,7 +67,8 @@ pub(crate) struct Circumstances {
 /// What we say in our OPEN.
 pub(crate) fn our_open(local: &LocalConfig, peer: &PeerConfig, own: &OwnRestart, circumstances: Circumstances) -> Open {
     let mut capabilities: Vec<_> = peer.families.iter().map(|f| Capability::Unicast(*f)).collect();
-    capabilities.extend([Capability::RouteRefresh, Capability::ExtendedMessage, Capability::FourOctetAs(local.asn)]);
+    capabilities.extend([Capability::RouteRefresh, Capability::EnhancedRouteRefresh]);
+    capabilities.extend([Capability::ExtendedMessage, Capability::FourOctetAs(local.asn)]);
     capabilities.extend(graceful::offer(peer, own));
     if circumstances.over_ipv6 && peer.families.contains(&Family::V4) {
         capabilities.push(Capability::ExtendedNextHop(vec![ExtendedNextHop::IPV4_OVER_IPV6]));

@@ -15,7 +15,7 @@ use crate::bfd::BfdStatus;
 use crate::config::{ConfigError, ConnId, PeerConfig};
 use crate::event::{DownReason, TooManyPrefixes};
 use crate::limit::LimitLevel;
-use crate::rib::{AdjOut, AttrId, Reason, Rib, SourceId};
+use crate::rib::{AdjIn, AdjOut, AttrId, Reason, Rib};
 use crate::trace::Trace;
 use crate::view::{PeerCounters, SessionState};
 use crate::wire::{Notification, Open};
@@ -35,7 +35,7 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 /// An Established session.
 pub(crate) struct Established {
     pub(crate) at: Duration,
-    pub(crate) source: SourceId,
+    pub(crate) adj_in: AdjIn,
     pub(crate) adj_out: AdjOut,
     pub(crate) end_of_rib_received: BTreeSet<Family>,
     /// The attributes of the last UPDATE, as bytes and as interned: the next one often has the same.
@@ -105,6 +105,14 @@ impl Conn {
             outstanding: 0,
             hint: None,
             session: None,
+        }
+    }
+
+    /// Has the timer run until the first refresh of the neighbour's is overdue.
+    pub(crate) fn set_refresh_timer(&mut self) {
+        match self.session.as_ref().and_then(|s| s.adj_in.next_overdue()) {
+            Some(at) => self.timers.set(Timer::Refresh, at),
+            None => self.timers.stop(Timer::Refresh),
         }
     }
 

@@ -27,10 +27,12 @@ pub(crate) enum Timer {
     Keepalive,
     /// Of a connection: the peer has taken nothing for too long (RFC 9687).
     SendHold,
+    /// Of a connection: a refresh the peer has begun takes too long (RFC 7313 section 4).
+    Refresh,
 }
 
 impl Timer {
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::ConnectRetry,
         Self::Stable,
         Self::Damped,
@@ -41,6 +43,7 @@ impl Timer {
         Self::Hold,
         Self::Keepalive,
         Self::SendHold,
+        Self::Refresh,
     ];
 
     pub(crate) const fn reason(self) -> TimerReason {
@@ -55,6 +58,7 @@ impl Timer {
             Self::Hold => TimerReason::Hold,
             Self::Keepalive => TimerReason::Keepalive,
             Self::SendHold => TimerReason::SendHold,
+            Self::Refresh => TimerReason::Refresh,
         }
     }
 }

@@ -156,16 +156,40 @@ impl Speaker {
             Ok(refresh) => refresh,
             Err(notification) => return self.malformed(id, conn, notification, now),
         };
-        // A family that was not offered is ignored (RFC 2918 section 4); subtypes belong to RFC 7313, which is not offered.
-        let Some(family) = refresh.family().filter(|_| refresh.subtype == 0) else { return };
+        // A family that was not agreed on is ignored (RFC 2918 section 4), and so is a subtype nobody knows (RFC 7313 section 5).
+        let Some(family) = refresh.family() else { return };
         let Some(c) = self.peers.get_mut(&id).and_then(|p| p.conn(conn)) else { return };
-        if !c.negotiated().is_some_and(|n| n.update.families.contains(&family)) {
-            return;
+        let Some(negotiated) = c.negotiated().filter(|n| n.update.families.contains(&family)) else { return };
+        let enhanced = negotiated.enhanced_refresh;
+        let Some(session) = &mut c.session else { return };
+        match refresh.subtype {
+            RouteRefresh::REQUEST => {
+                session.adj_out.refresh(family, enhanced);
+                self.report(SpeakerEvent::RefreshRequested { peer: id, family });
+            }
+            RouteRefresh::BEGIN if enhanced => {
+                session.adj_in.begin_refresh(&mut self.rib, family, now);
+                c.set_refresh_timer();
+            }
+            RouteRefresh::END if enhanced => {
+                if let Some(removed) = session.adj_in.end_refresh(&mut self.rib, family) {
+                    c.set_refresh_timer();
+                    self.report(SpeakerEvent::Refreshed { peer: id, family, removed, in_time: true });
+                }
+            }
+            _ => {}
         }
-        if let Some(session) = &mut c.session {
-            session.adj_out.refresh(family);
+    }
+
+    /// A refresh that has not ended in time is taken for ended.
+    pub(super) fn refresh_overdue(&mut self, id: PeerId, conn: ConnId, now: Duration) {
+        let Some(c) = self.peers.get_mut(&id).and_then(|p| p.conn(conn)) else { return };
+        let Some(session) = &mut c.session else { return };
+        let ended = session.adj_in.end_overdue(&mut self.rib, now);
+        c.set_refresh_timer();
+        for (family, removed) in ended {
+            self.report(SpeakerEvent::Refreshed { peer: id, family, removed, in_time: false });
         }
-        self.report(SpeakerEvent::RefreshRequested { peer: id, family });
     }
 
     fn update(
@@ -192,7 +216,7 @@ impl Speaker {
         {
             *budget = budget.saturating_sub(field.count());
             counters.announced_in += field.count() as u64;
-            rib.announce(session.source, &field, last.id, last.verdict);
+            session.adj_in.announce(rib, &field, last.id, last.verdict);
             return Ok(());
         }
 
@@ -214,7 +238,7 @@ impl Speaker {
         for field in update.withdrawn.iter().flatten() {
             *budget = budget.saturating_sub(field.count());
             counters.withdrawn_in += field.count() as u64;
-            rib.withdraw(session.source, field);
+            session.adj_in.withdraw(rib, field);
         }
         let out = session.adj_out.context();
         let ctx = ImportContext {
@@ -230,7 +254,7 @@ impl Speaker {
             counters.announced_in += announcement.field.count() as u64;
             let verdict = import::verdict(&announcement.attributes, &ctx);
             let attributes = rib.intern(announcement.attributes);
-            rib.announce(session.source, &announcement.field, attributes, verdict);
+            session.adj_in.announce(rib, &announcement.field, attributes, verdict);
             if clean && only_classic {
                 let bytes = sections.attributes.to_vec();
                 if let Some(old) = session.last.replace(LastAttributes { bytes, id: attributes, verdict }) {

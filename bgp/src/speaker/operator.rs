@@ -116,10 +116,10 @@ impl Speaker {
         let Some(peer) = peers.get_mut(&id) else { return };
         let Some(max) = peer.config.max_prefix else { return };
         let session = peer.conns.iter().find(|c| c.id == conn).and_then(|c| c.session.as_ref());
-        let Some(source) = session.map(|s| s.source) else { return };
+        let Some(adj_in) = session.map(|s| &s.adj_in) else { return };
         let mut over = None;
         for (family, known) in Family::BOTH.into_iter().zip(&mut peer.limit_levels) {
-            let count = rib.family_count(source, family);
+            let count = adj_in.count(rib, family);
             let level = max.level(count, *known);
             if level != *known {
                 *known = level;

@@ -64,6 +64,10 @@ impl Speaker {
             Flush::Advertised(prefixes, bytes) => (bytes, SpeakerEvent::Advertised { peer: id, prefixes, at: now }),
             Flush::Withdrawn(prefixes, bytes) => (bytes, SpeakerEvent::Withdrawn { peer: id, prefixes, at: now }),
             Flush::EndOfRib(family, bytes) => (bytes, SpeakerEvent::EndOfRibSent { peer: id, family, at: now }),
+            Flush::RefreshMark(bytes) => {
+                self.transmit(id, conn, bytes);
+                return;
+            }
         };
         let sent = self.transmit(id, conn, bytes);
         let Some(peer) = self.peers.get_mut(&id) else { return };

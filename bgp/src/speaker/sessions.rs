@@ -8,7 +8,7 @@ use super::Speaker;
 use super::graceful::Restarted;
 use crate::config::{ConnId, PeerId};
 use crate::event::{Action, DownReason, RefusedBecause, SpeakerEvent};
-use crate::rib::{AdjOut, OutContext};
+use crate::rib::{AdjIn, AdjOut, OutContext};
 use crate::session::fsm::{self, OPEN_HOLD, StopReason};
 use crate::session::peer::{FIRST_RETRY, STABLE_AFTER};
 use crate::session::{Conn, Established, Input, Output, State, Step, Timer, collision, negotiate};
@@ -217,7 +217,7 @@ impl Speaker {
         let others: Vec<ConnId> = peer.conns.iter().map(|c| c.id).filter(|c| *c != conn).collect();
         let Some(c) = peer.conns.iter_mut().find(|c| c.id == conn) else { return };
         let (Some(negotiated), Some((local, remote))) = (c.negotiated().cloned(), c.ends) else { return };
-        let Some(source) = self.rib.open(id, negotiated.router_id) else { return };
+        let Some(adj_in) = AdjIn::open(&mut self.rib, id, negotiated.router_id) else { return };
         let event = SpeakerEvent::PeerUp {
             peer: id,
             at: now,
@@ -246,7 +246,7 @@ impl Speaker {
         if let Some(c) = peer.conn(conn) {
             c.session = Some(Box::new(Established {
                 at: now,
-                source,
+                adj_in,
                 adj_out: AdjOut::new(ctx),
                 end_of_rib_received: Default::default(),
                 last: None,
@@ -321,7 +321,7 @@ impl Speaker {
         if let Some(mut session) = gone.session {
             peer.timers.stop(Timer::Stable);
             session.forget_last(&mut self.rib);
-            self.rib.close(session.source);
+            session.adj_in.close(&mut self.rib);
             self.report(SpeakerEvent::PeerDown { peer: id, at: now, reason });
         } else {
             self.report(SpeakerEvent::ConnectionLost { peer: id, at: now, reason, retry_at });
@@ -381,7 +381,12 @@ impl Speaker {
                     }
                 }
                 Timer::IdleHold => self.idle_hold_over(id, now),
-                Timer::ConnectTimeout | Timer::DelayOpen | Timer::Hold | Timer::Keepalive | Timer::SendHold => {}
+                Timer::ConnectTimeout
+                | Timer::DelayOpen
+                | Timer::Hold
+                | Timer::Keepalive
+                | Timer::SendHold
+                | Timer::Refresh => {}
             }
         }
         let conns: Vec<ConnId> =
@@ -394,6 +399,10 @@ impl Speaker {
                     Timer::Keepalive => Input::KeepaliveDue,
                     Timer::DelayOpen => self.delay_over(id, conn),
                     Timer::SendHold => Input::SendHoldExpired,
+                    Timer::Refresh => {
+                        self.refresh_overdue(id, conn, now);
+                        continue;
+                    }
                     // It has spoken; it is we who have not listened yet.
                     Timer::Hold if c.backlog => {
                         self.perform(id, conn, Output::RestartHold, now);

@@ -62,7 +62,7 @@ impl Speaker {
             counters: peer.counters,
             prefix_usage: peer.limit_usage(|family| {
                 let session = peer.established().and_then(|c| c.session.as_ref());
-                session.map_or(0, |s| self.rib.family_count(s.source, family))
+                session.map_or(0, |s| s.adj_in.count(&self.rib, family))
             }),
             not_announced,
         }
@@ -84,6 +84,7 @@ impl Speaker {
             families: negotiated.update.families.iter().copied().collect(),
             four_octet_as: negotiated.update.four_octet_as,
             route_refresh: negotiated.route_refresh,
+            enhanced_refresh: negotiated.enhanced_refresh,
             max_message_in: negotiated.max_message_in(),
             max_message_out: negotiated.max_message_out(),
             extended_next_hop: negotiated.update.extended_next_hop,
@@ -91,7 +92,7 @@ impl Speaker {
             capabilities_received: negotiated.capabilities_received.clone(),
             end_of_rib_received: session.end_of_rib_received.iter().copied().collect(),
             end_of_rib_sent: session.adj_out.end_of_rib_sent().iter().copied().collect(),
-            prefixes_received: self.rib.path_count(session.source),
+            prefixes_received: Family::BOTH.into_iter().map(|f| session.adj_in.count(&self.rib, f)).sum(),
             prefixes_advertised: session.adj_out.len() as u64,
             next_hop_v4: ctx.next_hop_v4,
             next_hop_v6: ctx.next_hop_v6,

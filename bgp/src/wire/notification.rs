@@ -265,6 +265,7 @@ impl Notification {
             (6, 9) => ("cease", "hard reset"),
             (6, 10) => ("cease", "BFD down"),
             (6, _) => ("cease", ""),
+            (7, 1) => ("ROUTE-REFRESH error", "invalid message length"),
             (7, _) => ("ROUTE-REFRESH error", ""),
             (8, _) => ("send hold timer expired", ""),
             _ => ("unknown error", ""),

@@ -1,4 +1,4 @@
-//! ROUTE-REFRESH (RFC 2918).
+//! ROUTE-REFRESH (RFC 2918, RFC 7313).
 
 use petiole_prefix::Family;
 
@@ -11,13 +11,26 @@ use super::notification::{ErrorCode, Notification};
 pub struct RouteRefresh {
     /// Address family identifier.
     pub afi: Afi,
-    /// The octet between the identifiers: reserved, or a subtype of RFC 7313.
+    /// The octet between the identifiers: [`REQUEST`](Self::REQUEST), [`BEGIN`](Self::BEGIN) or [`END`](Self::END).
     pub subtype: u8,
     /// Subsequent address family identifier.
     pub safi: Safi,
 }
 
 impl RouteRefresh {
+    /// Asks for everything of the family (RFC 2918: reserved, 0).
+    pub const REQUEST: u8 = 0;
+    /// Everything of the family follows: BoRR (RFC 7313 section 3.2).
+    pub const BEGIN: u8 = 1;
+    /// Everything of the family has been said: EoRR.
+    pub const END: u8 = 2;
+
+    /// The message of this subtype for a family.
+    #[must_use]
+    pub const fn of(family: Family, subtype: u8) -> Self {
+        Self { afi: Afi::of(family), subtype, safi: Safi::Unicast }
+    }
+
     /// Reads the body of a ROUTE-REFRESH.
     ///
     /// # Errors
@@ -27,7 +40,12 @@ impl RouteRefresh {
             [a, b, subtype, safi] => {
                 Ok(Self { afi: u16::from_be_bytes([*a, *b]).into(), subtype: *subtype, safi: (*safi).into() })
             }
-            _ => Err(Notification::new(ErrorCode::RouteRefresh, 1).with_data(body)),
+            // With the whole message, header and all.
+            _ => {
+                let mut whole = Vec::new();
+                message(&mut whole, MessageType::RouteRefresh, |out| out.extend_from_slice(body));
+                Err(Notification::new(ErrorCode::RouteRefresh, 1).with_data(&whole))
+            }
         }
     }
 

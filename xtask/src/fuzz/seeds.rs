@@ -63,8 +63,13 @@ fn of(target: &str, messages: &[Vec<u8>]) -> Vec<Vec<u8>> {
             let said: Vec<u8> = messages.iter().filter(|m| m.len() <= 600).filter_map(step).flatten().collect();
             // Accepted, their OPEN with everything, KEEPALIVE, ours to announce, then routes both ways and time.
             let up = [0, 0, 0, 2, 0, 0, 0x1f, 3, 0, 15, 0x1f];
-            let routes = [7, 0, 0x30, 24, 10, 9, 0, 0, 25, 10, 9, 1, 0, 26, 10, 9, 2, 0, 32, 10, 9, 3, 1, 9, 0, 10, 0, 1];
-            vec![behind(&[0, 0, 0], &said), behind(&up, &routes), behind(&behind(&up, &routes), &[14, 255, 14, 255, 12, 0])]
+            let routes =
+                [7, 0, 0x30, 24, 10, 9, 0, 0, 25, 10, 9, 1, 0, 26, 10, 9, 2, 0, 32, 10, 9, 3, 1, 9, 0, 10, 0, 1];
+            vec![
+                behind(&[0, 0, 0], &said),
+                behind(&up, &routes),
+                behind(&behind(&up, &routes), &[14, 255, 14, 255, 12, 0]),
+            ]
         }
         "bfd" => vec![
             behind(&[0, 0x20, 0x40, 3, 24], &[0, 0, 0, 7, 0, 0, 0, 0, 0, 15, 66, 64, 0, 15, 66, 64, 0, 0, 0, 0]),

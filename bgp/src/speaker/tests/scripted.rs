@@ -4,6 +4,7 @@ mod any_sequence;
 mod bfd;
 mod collision;
 mod delay_open;
+mod enhanced_refresh;
 mod extended_message;
 mod extended_next_hop;
 mod graceful;
