@@ -34,7 +34,7 @@ pub(crate) fn run(target: &str, minutes: Option<u64>, minimise: bool) -> Result<
     if minimise {
         let smaller = found.with_extension("smaller");
         std::fs::create_dir_all(&smaller).with_context(|| format!("cannot make {}", smaller.display()))?;
-        command.args([&smaller, &kept, &found]).args(["--", "-merge=1", &longest]);
+        command.args([&smaller, &kept, &found]).args(["--", "-merge=1", "-use_counters=0", &longest]);
         run::must(&mut command, "shrinking the corpus")?;
         replace(&kept, &smaller)?;
         return Ok(ExitCode::SUCCESS);
