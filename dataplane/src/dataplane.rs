@@ -62,6 +62,9 @@ pub struct Dataplane {
     pub(crate) shadowed: BTreeMap<RouteKey, Route>,
     pub(crate) address_wants: BTreeMap<(IpAddr, u8), AddressWant>,
     pub(crate) swept: BTreeSet<Sweep>,
+    /// Learned routes that were wanted in this life and are no more: no leaf has to be waited for to delete them. Empty once
+    /// the sweep is allowed.
+    pub(crate) withdrawn: BTreeSet<RouteKey>,
     pub(crate) puts: BTreeSet<RouteKey>,
     pub(crate) deletes: BTreeSet<RouteKey>,
     pub(crate) failures: Failures,
@@ -169,6 +172,7 @@ impl Dataplane {
             shadowed: BTreeMap::new(),
             address_wants: BTreeMap::new(),
             swept: BTreeSet::new(),
+            withdrawn: BTreeSet::new(),
             puts: BTreeSet::new(),
             deletes: BTreeSet::new(),
             failures: Failures::default(),
@@ -247,6 +251,9 @@ impl Dataplane {
             for key in self.table.keys_where(|e| e.want.is_none()) {
                 self.reassess(&key);
             }
+            if what == Sweep::Learned {
+                self.withdrawn.clear();
+            }
         }
     }
 
@@ -318,6 +325,11 @@ impl Dataplane {
             return;
         }
         self.table.set(key, Entry { want, ..entry });
+        if want.is_some() {
+            self.withdrawn.remove(key);
+        } else if !self.swept.contains(&Sweep::Learned) {
+            self.withdrawn.insert(*key);
+        }
         self.failures.clear(&Object::Route(*key));
         self.drifted.remove(&Object::Route(*key));
         self.reassess(key);
@@ -358,7 +370,8 @@ impl Dataplane {
             }
             (None, Some(have)) => {
                 let class = self.values.route(have).map_or(Sweep::Learned, class_of);
-                if self.swept.contains(&class) && !blocked {
+                let withdrawn = class == Sweep::Learned && self.withdrawn.contains(key);
+                if (withdrawn || self.swept.contains(&class)) && !blocked {
                     self.deletes.insert(*key);
                 }
             }

@@ -335,6 +335,31 @@ fn what_is_left_of_an_earlier_life_is_kept_until_the_sweep() {
 }
 
 #[test]
+fn what_a_leaf_withdraws_goes_at_once_however_long_the_sweep_waits() {
+    let mut world = ready();
+    world.want(A, Some(over(&[2], None, false)));
+    world.want("10.21.0.0/26", Some(over(&[2], None, false)));
+    world.settle();
+    world.crash(0);
+    world.settle();
+    world.tell_all();
+    world.settle();
+    world.steps.clear();
+    world.want(A, None);
+    world.settle();
+    assert!(matches!(&world.steps[..], [Step::DeleteRoute(k, _)] if *k == key(A)), "{:?}", world.steps);
+    assert!(!world.kernel.routes.contains_key(&key(A)));
+    assert!(world.kernel.routes.contains_key(&key("10.21.0.0/26")), "what is still announced stays");
+    // Announced and withdrawn again while the kernel is being told.
+    world.want(A, Some(over(&[2], None, false)));
+    assert!(world.start_plan());
+    world.want(A, None);
+    assert!(world.finish_plan());
+    world.settle();
+    assert!(!world.kernel.routes.contains_key(&key(A)));
+}
+
+#[test]
 fn an_address_of_others_is_used_and_left_alone() {
     let mut world = World::new();
     for (addr, len) in [("10.9.9.9", 32), ("fd00:9::9", 64)] {
