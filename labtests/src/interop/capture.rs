@@ -24,6 +24,7 @@ pub(crate) struct Message {
 pub(crate) const OPEN: u8 = 1;
 pub(crate) const UPDATE: u8 = 2;
 pub(crate) const NOTIFICATION: u8 = 3;
+pub(crate) const KEEPALIVE: u8 = 4;
 pub(crate) const REFRESH: u8 = 5;
 
 const HEADER: usize = 19;

@@ -65,8 +65,13 @@ pub(crate) trait Daemon: fmt::Debug {
     /// Asks the node for its routes again (RFC 2918).
     fn refresh(&mut self) -> Result<()>;
 
-    /// Ends the session of the first link by an administrative shutdown with these words (RFC 9003).
+    /// Ends the session of the first link by an administrative shutdown with these words, or its own (RFC 9003).
     fn shutdown(&mut self, words: &str) -> Result<()>;
+
+    /// Whether its routes of the family that is not the session's have a next hop that can be used; else the fact.
+    fn announces_other_family(&self) -> Result<(), &'static str> {
+        Ok(())
+    }
 
     /// Its last lines, for a person who has to find out.
     fn log(&self) -> String;

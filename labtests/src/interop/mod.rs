@@ -136,7 +136,7 @@ fn one_cell(kind: Kind, feature: &Feature, means: &Means) -> Cell {
         Err(error) => return Cell::Fail(format!("no scene: {error:#}")),
     };
     match (feature.check)(&mut scene) {
-        Ok(()) => Cell::Pass,
+        Ok(()) => Cell::Pass(scene.notes.join("; ")),
         Err(error) => match error.downcast_ref::<Unsupported>() {
             Some(Unsupported(fact)) => Cell::Unsupported(fact.clone()),
             None => {

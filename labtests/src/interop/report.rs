@@ -13,7 +13,8 @@ use crate::command;
 /// What became of one feature against one daemon.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Cell {
-    Pass,
+    /// With what was left out of it.
+    Pass(String),
     /// What was seen instead.
     Fail(String),
     /// A fact about the daemon.
@@ -26,7 +27,7 @@ impl Cell {
     /// The verdict, and why.
     pub(crate) fn words(&self) -> (&'static str, &str) {
         match self {
-            Self::Pass => ("pass", ""),
+            Self::Pass(note) => ("pass", note),
             Self::Fail(why) => ("FAIL", why),
             Self::Unsupported(why) => ("not supported", why),
             Self::Absent(why) => ("not run", why),
@@ -61,7 +62,7 @@ pub(crate) fn table(run: &Run<'_>) -> String {
         let _ = write!(text, "{:<22}", feature.id);
         for kind in run.kinds {
             let word = match run.cell(feature, *kind) {
-                Some(Cell::Pass) => "pass",
+                Some(Cell::Pass(_)) => "pass",
                 Some(Cell::Fail(_)) => "FAIL",
                 Some(Cell::Unsupported(_)) => "-",
                 Some(Cell::Absent(_)) | None => "not run",
@@ -74,7 +75,7 @@ pub(crate) fn table(run: &Run<'_>) -> String {
     let _ = writeln!(
         text,
         "\n{} pass, {} fail, {} not supported by the daemon, {} not run; {:.0} s",
-        count(|cell| *cell == Cell::Pass),
+        count(|cell| matches!(cell, Cell::Pass(_))),
         count(|cell| matches!(cell, Cell::Fail(_))),
         count(|cell| matches!(cell, Cell::Unsupported(_))),
         count(|cell| matches!(cell, Cell::Absent(_))),

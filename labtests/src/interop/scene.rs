@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use super::capture::{self, Message};
 use super::daemon::{Daemon, Kind, Place, Session, Unsupported};
 use super::tools::Tools;
-use super::wanted::{Link, NODE_ASN, Transport, Wanted};
+use super::wanted::{Link, NODE_ASN, Route, Transport, Wanted};
 use crate::demo::interrupt::Interrupt;
 use crate::{Binaries, Netns, Spawned, check, eventually};
 
@@ -60,6 +60,8 @@ pub(crate) struct Scene {
     folder: TempDir,
     means: Means,
     transport: Transport,
+    /// What was left out of a check that passed, with the fact that says so.
+    pub(crate) notes: Vec<String>,
 }
 
 impl Scene {
@@ -106,6 +108,7 @@ impl Scene {
             folder,
             means: means.clone(),
             transport: Transport::V4,
+            notes: Vec::new(),
         })
     }
 
@@ -126,6 +129,18 @@ impl Scene {
             self.established(link)?;
         }
         Ok(())
+    }
+
+    /// Those of the leaf's routes whose next hop can be used over this session; what is left out is noted.
+    pub(crate) fn usable<'a>(&mut self, routes: &'a [Route]) -> Vec<&'a Route> {
+        let other = |route: &&Route| route.is_v6() != (self.transport == Transport::V6);
+        match self.daemon.announces_other_family() {
+            Err(fact) if routes.iter().any(|route| other(&route)) => {
+                self.notes.push(fact.to_owned());
+                routes.iter().filter(|route| !other(route)).collect()
+            }
+            _ => routes.iter().collect(),
+        }
     }
 
     /// Starts the record, the daemon, then the agent.
@@ -292,7 +307,8 @@ impl Scene {
         let lines: Vec<&str> = text.lines().collect();
         let agent = lines.get(lines.len().saturating_sub(12)..).unwrap_or_default().join("\n");
         let messages = self.messages();
-        let last = messages.get(messages.len().saturating_sub(12)..).unwrap_or_default();
+        let said: Vec<_> = messages.iter().filter(|message| message.kind() != capture::KEEPALIVE).collect();
+        let last = said.get(said.len().saturating_sub(12)..).unwrap_or_default();
         let hex = |bytes: &[u8]| bytes.iter().take(80).map(|byte| format!("{byte:02x}")).collect::<String>();
         let wire: Vec<String> = last.iter().map(|m| format!("{:?} {} {}", m.sender, m.kind(), hex(m.body()))).collect();
         format!("--- agent\n{agent}\n--- {}\n{}\n--- wire\n{}", self.kind.name(), self.daemon.log(), wire.join("\n"))

@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use serde_json::Value;
 
 use crate::Spawned;
-use crate::interop::daemon::{Daemon, Place, Received, Session, unsupported};
+use crate::interop::daemon::{Daemon, Place, Received, Session};
 use crate::interop::wanted::{LEAF_ASN, LEAF_ID, Link, NODE_ASN, Route, Transport, Wanted};
 
 /// What stands for a number of four octets (RFC 6793, section 9).
@@ -166,7 +166,8 @@ impl Daemon for ExaBgp {
     }
 
     fn shutdown(&mut self, _words: &str) -> Result<()> {
-        Err(unsupported("its `shutdown` and `teardown` commands take no text"))
+        // It says words of its own.
+        self.command(&format!("neighbor {} teardown 2", Link(0).node(self.transport)))
     }
 
     fn log(&self) -> String {

@@ -2,14 +2,20 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::fs;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use serde_json::Value;
 
-use crate::Spawned;
 use crate::interop::daemon::{Daemon, Place, Received, Session, unsupported};
 use crate::interop::wanted::{LEAF_ASN, LEAF_ID, Link, NODE_ASN, Route, Transport, Wanted};
+use crate::{Spawned, eventually};
+
+/// So many routes are added one by one; each costs a process.
+const FEW: usize = 100;
 
 #[derive(Debug)]
 pub(crate) struct GoBgp {
@@ -87,6 +93,34 @@ fn configuration(wanted: &Wanted) -> String {
     text
 }
 
+/// IPv4 routes as an MRT table dump of one peer (RFC 6396, section 4.3).
+fn table_dump(routes: &[Route]) -> Result<Vec<u8>> {
+    let mut file = Vec::new();
+    let mut record = |subtype: u16, body: &[u8]| -> Result<()> {
+        file.extend([0; 4]);
+        file.extend([13_u16, subtype].map(u16::to_be_bytes).concat());
+        file.extend(u32::try_from(body.len())?.to_be_bytes());
+        file.extend(body);
+        Ok(())
+    };
+    let id: Ipv4Addr = LEAF_ID.parse()?;
+    let hop: Ipv4Addr = Link(0).leaf(Transport::V4).parse()?;
+    let peer = [&id.octets()[..], &[0, 0, 0, 1, 2], &id.octets(), &id.octets(), &LEAF_ASN.to_be_bytes()].concat();
+    record(1, &peer)?;
+    // The last ones may be lost: version 3 ends before all of them are taken.
+    for (number, route) in (0_u32..).zip(routes.iter().chain(routes.iter().take(2_000))) {
+        let Some((network, length)) = route.prefix.split_once('/') else { bail!("{} has no length", route.prefix) };
+        let (network, length): (Ipv4Addr, u8) = (network.parse()?, length.parse()?);
+        let octets = network.octets();
+        let network = octets.get(..usize::from(length.div_ceil(8))).unwrap_or(&octets);
+        // ORIGIN IGP, an empty AS_PATH, NEXT_HOP.
+        let attributes = [&[0x40, 1, 1, 0, 0x40, 2, 0, 0x40, 3, 4][..], &hop.octets()].concat();
+        let entry = [&[0; 6][..], &u16::try_from(attributes.len())?.to_be_bytes(), &attributes].concat();
+        record(2, &[&number.to_be_bytes()[..], &[length], network, &[0, 1], &entry].concat())?;
+    }
+    Ok(file)
+}
+
 /// Protobuf's names differ between versions: `session_state: 6`, and words.
 fn established(state: &Value) -> bool {
     state.as_u64() == Some(6) || state.as_str().is_some_and(|word| word.eq_ignore_ascii_case("established"))
@@ -103,6 +137,17 @@ impl Daemon for GoBgp {
         self.process = Some(self.place.spawn("gobgpd.log", &argv)?);
         self.place.listening(50_051)?;
         self.place.listening(179)?;
+        if wanted.routes.len() > FEW {
+            let file = self.place.folder.join("routes.mrt");
+            fs::write(&file, table_dump(&wanted.routes)?)?;
+            return eventually(Duration::from_secs(30), "the table takes all routes", || {
+                self.gobgp(&["mrt", "inject", "global", &file.to_string_lossy()])?;
+                let summary = self.json(&["global", "rib", "summary"])?;
+                let there = ["num_path", "num_destination"].iter().find_map(|key| summary[key].as_u64()).unwrap_or(0);
+                ensure!(there >= wanted.routes.len() as u64, "{there}: {summary}");
+                Ok(())
+            });
+        }
         wanted.routes.iter().try_for_each(|route| self.rib("add", route))
     }
 
@@ -153,7 +198,7 @@ impl Daemon for GoBgp {
     }
 
     fn shutdown(&mut self, words: &str) -> Result<()> {
-        self.gobgp(&["neighbor", &Link(0).node(self.transport), "disable", "--reason", words]).map(drop)
+        self.gobgp(&["neighbor", &Link(0).node(self.transport), "shutdown", "--reason", words]).map(drop)
     }
 
     fn log(&self) -> String {

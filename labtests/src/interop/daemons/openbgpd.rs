@@ -60,9 +60,9 @@ fn configuration(wanted: &Wanted, socket: &str) -> String {
         let _ = writeln!(text, "listen on {}", link.leaf(wanted.transport));
     }
     for route in &wanted.routes {
-        let mut words = attributes(route);
-        words.push(format!("nexthop {}", Link(0).leaf(if route.is_v6() { Transport::V6 } else { Transport::V4 })));
-        let _ = writeln!(text, "network {} set {{ {} }}", route.prefix, words.join(" "));
+        let words = attributes(route);
+        let set = if words.is_empty() { String::new() } else { format!(" set {{ {} }}", words.join(" ")) };
+        let _ = writeln!(text, "network {}{set}", route.prefix);
     }
     for link in wanted.links() {
         let _ = write!(
@@ -118,8 +118,7 @@ impl Daemon for OpenBgpd {
     }
 
     fn announce(&mut self, route: &Route) -> Result<()> {
-        let hop = Link(0).leaf(if route.is_v6() { Transport::V6 } else { Transport::V4 });
-        self.bgpctl(&["network", "add", &route.prefix, "nexthop", &hop]).map(drop)
+        self.bgpctl(&["network", "add", &route.prefix]).map(drop)
     }
 
     fn withdraw(&mut self, route: &Route) -> Result<()> {
@@ -132,6 +131,13 @@ impl Daemon for OpenBgpd {
 
     fn shutdown(&mut self, words: &str) -> Result<()> {
         self.bgpctl(&["neighbor", &Link(0).node(self.transport), "down", words]).map(drop)
+    }
+
+    fn announces_other_family(&self) -> Result<(), &'static str> {
+        Err(
+            "the leaf's routes are checked in the session's own family only: the portable version puts ::1 or 127.0.0.1 \
+             into the next hop of the other one, which the node refuses",
+        )
     }
 
     fn log(&self) -> String {

@@ -26,10 +26,11 @@ pub(super) fn announce(scene: &mut Scene) -> Result<()> {
 
 pub(super) fn learn(scene: &mut Scene) -> Result<()> {
     scene.up(&Wanted::default())?;
-    for route in [Route::plain("10.120.202.0/27"), Route::plain("fd00:120:202:1::/64")] {
-        scene.daemon.announce(&route)?;
+    let routes = [Route::plain("10.120.202.0/27"), Route::plain("fd00:120:202:1::/64")];
+    for route in scene.usable(&routes) {
+        scene.daemon.announce(route)?;
         in_kernel(scene, &route.prefix, true)?;
-        scene.daemon.withdraw(&route)?;
+        scene.daemon.withdraw(route)?;
         in_kernel(scene, &route.prefix, false)?;
     }
     in_kernel(scene, "10.120.201.0/27", true)
@@ -60,12 +61,18 @@ pub(super) fn refresh_asked(scene: &mut Scene) -> Result<()> {
     })?;
     let before = scene.messages().len();
     scene.daemon.refresh()?;
+    let asks = |m: &capture::Message| m.sender == Sender::Leaf && m.kind() == capture::REFRESH;
+    let asked = scene.wait(Duration::from_secs(5), "the request is on the wire", || {
+        ensure!(scene.messages().iter().skip(before).any(asks), "no ROUTE-REFRESH");
+        Ok(())
+    });
+    if asked.is_err() {
+        return Err(unsupported("its command for it sends no ROUTE-REFRESH"));
+    }
     scene.wait(CHANGE, "both families come again after the request", || {
         let messages = scene.messages();
         let since = messages.get(before..).unwrap_or_default();
-        let asked = |m: &&capture::Message| m.sender == Sender::Leaf && m.kind() == capture::REFRESH;
-        ensure!(since.iter().any(|m| asked(&m)), "no ROUTE-REFRESH on the wire");
-        let updates = since.iter().skip_while(|m| !asked(m)).filter(|m| m.sender == Sender::Node);
+        let updates = since.iter().skip_while(|m| !asks(m)).filter(|m| m.sender == Sender::Node);
         let updates: Vec<_> = updates.filter(|m| m.kind() == capture::UPDATE).collect();
         for nlri in OWN_NLRI {
             ensure!(updates.iter().any(|m| contains(m.body(), nlri)), "{nlri:?} did not come again");
@@ -135,9 +142,12 @@ pub(super) fn default_refused(scene: &mut Scene) -> Result<()> {
     let mut wanted = Wanted::default();
     wanted.routes.extend(["0.0.0.0/0", "::/0"].map(Route::plain));
     scene.up(&wanted)?;
-    in_kernel(scene, "10.120.201.0/27", true)?;
-    in_kernel(scene, "fd00:120:201:1::/64", true)?;
-    for prefix in ["0.0.0.0/0", "::/0"] {
+    for route in scene.usable(&wanted.routes) {
+        let prefix = route.prefix.as_str();
+        if !prefix.ends_with("/0") {
+            in_kernel(scene, prefix, true)?;
+            continue;
+        }
         scene.wait(CHANGE, "the node says why it does not use the default route", || {
             let why = scene.petiole(&["why", prefix])?;
             ensure!(why["received"].as_array().is_some_and(|all| !all.is_empty()), "not received: {why}");
@@ -162,8 +172,25 @@ pub(super) fn bulk(scene: &mut Scene) -> Result<()> {
     scene.up(&wanted)?;
     scene.wait(Duration::from_secs(60), "all of them are in the node's kernel", || {
         let count = scene.kernel()?.len();
-        ensure!(count == COUNT, "{count} of {COUNT}");
+        ensure!(count == COUNT, "{count} of {COUNT}, {} on the wire", on_the_wire(scene));
         Ok(())
     })?;
     scene.stays(Link(0), Duration::from_secs(2))
+}
+
+/// The IPv4 prefixes that the leaf's UPDATEs announced.
+fn on_the_wire(scene: &Scene) -> usize {
+    let number = |bytes: &[u8]| bytes.get(..2).map(|b| usize::from(b[0]) << 8 | usize::from(b[1]));
+    let mut count = 0;
+    for message in scene.messages().iter().filter(|m| m.sender == Sender::Leaf && m.kind() == capture::UPDATE) {
+        let body = message.body();
+        let Some(withdrawn) = number(body) else { continue };
+        let Some(attributes) = body.get(2 + withdrawn..).and_then(number) else { continue };
+        let mut nlri = body.get(4 + withdrawn + attributes..).unwrap_or_default();
+        while let Some((length, rest)) = nlri.split_first() {
+            count += 1;
+            nlri = rest.get(usize::from(length.div_ceil(8))..).unwrap_or_default();
+        }
+    }
+    count
 }

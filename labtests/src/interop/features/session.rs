@@ -32,7 +32,7 @@ fn both_families(scene: &mut Scene, wanted: &Wanted) -> Result<()> {
             Ok(())
         })?;
     }
-    for route in &wanted.routes {
+    for route in scene.usable(&wanted.routes) {
         let hop = Link(0).leaf(if route.is_v6() { Transport::V6 } else { Transport::V4 });
         scene.wait(CHANGE, "the node's kernel has the leaf's route", || {
             let kernel = scene.kernel()?;
@@ -171,19 +171,21 @@ pub(super) fn shutdown_text(scene: &mut Scene) -> Result<()> {
     scene.up(&Wanted::default())?;
     kernel_has(scene, "10.120.201.0/27")?;
     scene.daemon.shutdown(WORDS)?;
-    scene.wait(CHANGE, "the NOTIFICATION is on the wire", || {
+    let words = scene.wait(CHANGE, "the NOTIFICATION is on the wire", || {
         let messages = scene.messages();
         let said = messages.iter().find(|m| m.sender == Sender::Leaf && m.kind() == capture::NOTIFICATION);
         let Some(said) = said else { bail!("no NOTIFICATION yet") };
         match said.body() {
-            [6, 2, length, text @ ..] if usize::from(*length) == text.len() && text == WORDS.as_bytes() => Ok(()),
-            [6, 2] => Err(unsupported("its Administrative Shutdown carries no text")),
+            [6, 2, length, text @ ..] if usize::from(*length) == text.len() && !text.is_empty() => {
+                Ok(String::from_utf8_lossy(text).into_owned())
+            }
+            [6, 2 | 4] | [6, 2 | 4, 0] => Err(unsupported("its Administrative Shutdown carries no text")),
             other => bail!("the NOTIFICATION says {other:?}"),
         }
     })?;
     scene.wait(CHANGE, "the node shows the text", || {
         let shown = scene.peer(Link(0))?["last_notification_received"].clone();
-        ensure!(shown.to_string().contains(WORDS), "the node shows {shown}");
+        ensure!(shown.to_string().contains(&words), "{words:?} was said; the node shows {shown}");
         Ok(())
     })
 }
