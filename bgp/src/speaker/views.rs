@@ -187,11 +187,16 @@ fn state_reason(peer: &Peer, state: SessionState) -> Option<String> {
             Some(reason) => format!("waits to try again; {reason}"),
             None => "waits to connect".to_owned(),
         },
-        (_, _, SessionState::Connect) => match peer.conns.iter().find_map(|c| c.hint.as_ref()) {
-            Some(hint) => format!("connecting; {hint}"),
-            None => "connecting".to_owned(),
-        },
-        (_, _, SessionState::OpenSent) => "waits for the neighbour's OPEN".to_owned(),
-        _ => "waits for the neighbour's KEEPALIVE".to_owned(),
+        (_, _, SessionState::Connect) => hinted(peer, "connecting"),
+        (_, _, SessionState::OpenSent) => hinted(peer, "waits for the neighbour's OPEN"),
+        _ => hinted(peer, "waits for the neighbour's KEEPALIVE"),
     })
+}
+
+/// With why that may not come, where the driver can tell.
+fn hinted(peer: &Peer, awaited: &str) -> String {
+    match peer.conns.iter().find_map(|c| c.hint.as_ref()) {
+        Some(hint) => format!("{awaited}; {hint}"),
+        None => awaited.to_owned(),
+    }
 }

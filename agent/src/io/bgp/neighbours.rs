@@ -8,6 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
 use petiole_node::bgp::{ConnId, PeerId};
 use petiole_node::config::{Neighbour, PeerSettings};
@@ -38,6 +39,8 @@ struct Table {
 struct Leaf {
     key: Option<KeyFile>,
     ttl_security: bool,
+    /// A connection on which nothing arrived for so long is not one to rely on.
+    patience: Duration,
     /// Why no connection from it is taken, where the listener could not be made safe.
     deaf: Option<String>,
     dialling: Option<ConnId>,
@@ -66,8 +69,9 @@ struct Live {
     conn: ConnId,
     stream: Weak<TcpStream>,
     reset: Arc<Notify>,
-    /// The counters when data last arrived.
+    /// The counters when data last arrived, and for how long none had, at the last look.
     dropped_before: Dropped,
+    silent: Duration,
     hint: String,
 }
 
@@ -93,6 +97,7 @@ impl Neighbours {
             let leaf = Leaf {
                 key: settings.password_file.clone().map(KeyFile::new),
                 ttl_security: settings.ttl_security,
+                patience: patience(settings.hold_time),
                 deaf: None,
                 dialling: None,
                 live: Vec::new(),
@@ -162,6 +167,7 @@ impl Neighbours {
             stream: Arc::downgrade(stream),
             reset: Arc::clone(reset),
             dropped_before: Dropped::now(),
+            silent: Duration::ZERO,
             hint: String::new(),
         });
         Ok(())
@@ -232,8 +238,9 @@ impl Neighbours {
 }
 
 impl Leaf {
+    /// Whether there is a connection, and nothing wrong with it as far as is known.
     fn is_connected(&self) -> bool {
-        self.live.iter().any(|live| live.stream.strong_count() > 0)
+        self.live.iter().any(|live| live.stream.strong_count() > 0 && live.hint.is_empty())
     }
 
     fn secure(&self, remote: IpAddr, socket: &impl AsFd, v6_socket: bool) -> Result<(), String> {
@@ -299,13 +306,14 @@ impl Leaf {
         let (signed, near) = (self.key.is_some(), self.ttl_security);
         for live in &mut self.live {
             let Some(stream) = live.stream.upgrade() else { continue };
-            let hint = match sockopt::last_received(&stream) {
-                Ok(since) if since.as_secs() >= 2 => dropped.since(live.dropped_before).words(signed, near, 1),
-                Ok(_) | Err(_) => {
-                    live.dropped_before = dropped;
-                    None
-                }
-            };
+            let silent = sockopt::last_received(&stream).unwrap_or_default();
+            // Grows from look to look, unless something has arrived.
+            if silent < live.silent {
+                live.dropped_before = dropped;
+            }
+            live.silent = silent;
+            let suspicious = silent > self.patience;
+            let hint = suspicious.then(|| dropped.since(live.dropped_before).words(signed, near, 1)).flatten();
             let hint = hint.unwrap_or_default();
             if hint != live.hint {
                 live.hint.clone_from(&hint);
@@ -364,6 +372,12 @@ impl KeyFile {
     fn new(path: PathBuf) -> Self {
         Self { key: Key::read(&path), path, missed: false }
     }
+}
+
+/// A leaf sends a KEEPALIVE at least each third of the hold time that we offer (RFC 4271 section 4.4).
+fn patience(hold_time: Duration) -> Duration {
+    let interval = if hold_time.is_zero() { Duration::from_secs(9) } else { hold_time / 3 };
+    interval + Duration::from_secs(1)
 }
 
 /// Give the listener the key, or where there is none one that nobody has: so no connection without it ever waits to be taken.
