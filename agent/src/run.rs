@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use petiole_node::bgp::Event;
 use petiole_node::config::Settings;
 use petiole_node::dataplane::Plan;
 use petiole_node::{Done, Effect, EffectId, Input, Node, Saved};
@@ -97,13 +98,20 @@ async fn turn(mut node: Node, clock: Clock, mut drivers: Drivers, mut inputs: mp
         drivers.heart.beat(now.mono);
         let Some((due, _)) = node.poll_timeout().filter(|&(at, _)| at <= now.mono) else { continue };
         // A timer that says "nothing was heard" must not speak before what lies in the sockets was read.
-        if now.mono.saturating_sub(due) > STALL {
-            tracing::warn!("the agent was not running for {} ms", (now.mono.saturating_sub(due)).as_millis());
+        let late = now.mono.saturating_sub(due);
+        if late > STALL {
+            tracing::warn!("the agent was not running for {} ms", late.as_millis());
+            node.handle(Input::Bgp(Event::Stalled { by: late }), clock.now());
             tokio::time::sleep(CATCH_UP).await;
         }
         for _ in 0..BACKLOG {
             let Ok(arrival) = drivers.arrivals.try_recv() else { break };
             drivers.admit(&mut node, arrival, &clock);
+        }
+        for conn in node.hold_due(clock.now().mono) {
+            if let Some(looked) = drivers.connections.look(conn) {
+                node.handle(Input::Bgp(looked), clock.now());
+            }
         }
         node.handle_timeout(clock.now());
         drivers.dispatch(&mut node);

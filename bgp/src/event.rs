@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::{ConfigError, ConnId, PeerId};
 use crate::guard::GuardError;
 use crate::limit::PrefixUsage;
+use crate::verdict::HoldVerdict;
 use crate::wire::{Notification, Treatment, UpdateFault};
 
 /// Something that happened to a TCP connection.
@@ -70,6 +71,20 @@ pub enum Event {
         conn: ConnId,
         /// In words, to be read after a semicolon; empty when it is over.
         what: String,
+    },
+    /// A look at the socket of a connection that [`Speaker::hold_due`](crate::Speaker::hold_due) named.
+    Looked {
+        /// Which.
+        conn: ConnId,
+        /// Bytes that have arrived and wait to be read.
+        unread: u64,
+        /// Since data last arrived, read or not.
+        silent: Duration,
+    },
+    /// This node did not run for so long, up to now: no connection was read meanwhile.
+    Stalled {
+        /// How long.
+        by: Duration,
     },
 }
 
@@ -146,8 +161,8 @@ pub enum DownReason {
     NotificationSent(Notification),
     /// They sent a NOTIFICATION.
     NotificationReceived(Notification),
-    /// Nothing was heard for the hold time, and nothing was waiting to be read on our side: the peer was silent.
-    HoldTimerExpired,
+    /// Nothing was heard for the hold time; whose fault that was.
+    HoldTimerExpired(HoldVerdict),
     /// The peer has taken nothing of what we sent for the send hold time (RFC 9687).
     SendHoldTimerExpired,
     /// The peer has sent more prefixes than it may.
@@ -177,7 +192,7 @@ impl fmt::Display for DownReason {
             Self::BfdDown { .. } => f.write_str("BFD lost the peer"),
             Self::NotificationSent(n) => write!(f, "we ended it: {n}"),
             Self::NotificationReceived(n) => write!(f, "the peer ended it: {n}"),
-            Self::HoldTimerExpired => f.write_str("hold timer expired: the peer was silent"),
+            Self::HoldTimerExpired(verdict) => write!(f, "hold timer expired: {verdict}"),
             Self::SendHoldTimerExpired => {
                 f.write_str("send hold timer expired: the peer takes nothing of what it is sent")
             }

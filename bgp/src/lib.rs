@@ -12,6 +12,7 @@
 //! | [`guard`] | the one way to announce: proof of ownership, checked again on the bytes |
 //! | [`limit`] | how many prefixes a neighbour may send |
 //! | [`trace`] | the last messages of each neighbour |
+//! | [`verdict`] | whose fault it was that a hold timer expired |
 //! | [`view`] | what an operator sees |
 //!
 //! A node is not a transit: nothing learned is ever announced. Adj-RIB-Out is computed from [`guard::Originated`] values only;
@@ -27,6 +28,7 @@ pub mod rib;
 mod session;
 pub mod speaker;
 pub mod trace;
+pub mod verdict;
 pub mod view;
 pub mod wire;
 
@@ -37,4 +39,5 @@ pub use guard::{GuardError, Originated, Ownership};
 pub use limit::{LimitLevel, MaxPrefix, OverLimit, PrefixUsage};
 pub use rib::{LocRoute, NextHop, PathInfo, Reason, RouteChanges};
 pub use speaker::{NoRefresh, Speaker};
+pub use verdict::HoldVerdict;
 pub use view::{AdvertisedView, PathView, PeerView, SessionState};

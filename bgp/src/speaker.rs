@@ -24,7 +24,7 @@ use crate::event::{Action, Event, SpeakerEvent, TimerReason};
 use crate::guard::Originated;
 use crate::rib::{Rib, RouteChanges};
 use crate::session::fsm::StopReason;
-use crate::session::{Established, Input, Peer, Timers};
+use crate::session::{Established, Input, Peer, Timer, Timers};
 use graceful::Restarted;
 
 /// Prefixes worked into the RIB per call: about a millisecond.
@@ -66,6 +66,8 @@ pub struct Speaker {
     events: Reports,
     /// Whose put-off input was worked on last, so that all get their turn.
     last_worked: Option<ConnId>,
+    /// When this node last stood still, and for how long.
+    stall: Option<(Duration, Duration)>,
 }
 
 /// Reports not fetched yet; the oldest are lost when nobody fetches them.
@@ -101,6 +103,7 @@ impl Speaker {
             actions: VecDeque::new(),
             events: Reports::default(),
             last_worked: None,
+            stall: None,
         }
     }
 
@@ -244,6 +247,13 @@ impl Speaker {
                     peer.taken(conn, bytes, now);
                 }
             }
+            Event::Looked { conn, unread, silent } => {
+                let id = self.conns.get(&conn);
+                if let Some(c) = id.and_then(|id| self.peers.get_mut(id)).and_then(|p| p.conn(conn)) {
+                    c.looked = Some((unread, silent));
+                }
+            }
+            Event::Stalled { by } => self.stall = Some((now, by)),
             Event::Hint { conn, what } => {
                 let id = self.conns.get(&conn);
                 if let Some(c) = id.and_then(|id| self.peers.get_mut(id)).and_then(|p| p.conn(conn)) {
@@ -293,6 +303,14 @@ impl Speaker {
             }
         }
         self.finish(now);
+    }
+
+    /// Connections whose hold timer is due, for a look at their sockets ([`Event::Looked`]) before
+    /// [`handle_timeout`](Self::handle_timeout) judges whose fault it was.
+    #[must_use]
+    pub fn hold_due(&self, now: Duration) -> Vec<ConnId> {
+        let conns = self.peers.values().flat_map(|p| &p.conns);
+        conns.filter(|c| c.timers.get(Timer::Hold).is_some_and(|at| at <= now)).map(|c| c.id).collect()
     }
 
     /// What the driver is to do next.

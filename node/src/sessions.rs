@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use petiole_bgp::{
-    LimitLevel, LocalConfig, PeerConfig, PeerId, RemoteAsn, RestartPolicy, SessionState, Speaker, SpeakerEvent,
+    ConnId, LimitLevel, LocalConfig, PeerConfig, PeerId, RemoteAsn, RestartPolicy, SessionState, Speaker, SpeakerEvent,
 };
 use petiole_config::{GracefulRestartSettings, Neighbour, PeerSettings};
 use petiole_dataplane::ident;
@@ -231,6 +231,12 @@ impl Node {
             }
         }
         problems
+    }
+
+    /// Connections whose hold timer is due, for a look at their sockets before [`handle_timeout`](Self::handle_timeout).
+    #[must_use]
+    pub fn hold_due(&self, now: Duration) -> Vec<ConnId> {
+        self.speaker.as_ref().map(|speaker| speaker.hold_due(now)).unwrap_or_default()
     }
 
     /// Whether at least one session is Established.

@@ -14,7 +14,7 @@ mod watch;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use petiole_node::Input;
@@ -69,6 +69,8 @@ struct Open {
     commands: mpsc::UnboundedSender<Command>,
     reading: tokio::sync::watch::Sender<bool>,
     reset: Arc<Notify>,
+    /// Set once there is one.
+    socket: Arc<OnceLock<Weak<TcpStream>>>,
     task: AbortHandle,
 }
 
@@ -146,6 +148,14 @@ impl Connections {
         let _ = tokio::time::timeout(FLUSH, said).await;
     }
 
+    /// What the kernel knows of a connection that seems to be silent.
+    #[must_use]
+    pub fn look(&self, conn: ConnId) -> Option<Event> {
+        let stream = self.open.get(&conn)?.socket.get()?.upgrade()?;
+        let unread = rustix::io::ioctl_fionread(&*stream).ok()?;
+        Some(Event::Looked { conn, unread, silent: sockopt::last_received(&*stream).ok()? })
+    }
+
     fn command(&self, conn: ConnId, command: Command) {
         if let Some(open) = self.open.get(&conn) {
             let _ = open.commands.send(command);
@@ -164,9 +174,11 @@ impl Connections {
     {
         let (commands, commanded) = mpsc::unbounded_channel();
         let (reading, may_read) = tokio::sync::watch::channel(true);
-        let links = Links { commands: commanded, reading: may_read, reset: Arc::clone(&reset) };
+        let socket = Arc::default();
+        let links =
+            Links { commands: commanded, reading: may_read, reset: Arc::clone(&reset), socket: Arc::clone(&socket) };
         let task = tokio::spawn(life(self.arrivals.clone(), links)).abort_handle();
-        self.open.insert(conn, Open { commands, reading, reset, task });
+        self.open.insert(conn, Open { commands, reading, reset, socket, task });
     }
 }
 

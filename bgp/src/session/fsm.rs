@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use super::negotiate::Negotiated;
 use crate::event::{DownReason, TooManyPrefixes};
+use crate::verdict::HoldVerdict;
 use crate::wire::{CeaseSubcode, ErrorCode, Notification, ShutdownText};
 
 /// How long an OPEN is waited for; RFC 4271 section 8.2.2 suggests 4 minutes. Also the wait for the KEEPALIVE after it when no
@@ -360,7 +361,10 @@ fn established(negotiated: Negotiated, input: Input) -> Step {
 
 fn hold_expired() -> Step {
     let notification = Notification::new(ErrorCode::HoldTimer, 0);
-    Step::end(DownReason::HoldTimerExpired, vec![Output::SendNotification(notification), Output::Close])
+    Step::end(
+        DownReason::HoldTimerExpired(HoldVerdict::default()),
+        vec![Output::SendNotification(notification), Output::Close],
+    )
 }
 
 fn closed(error: Option<String>) -> Step {

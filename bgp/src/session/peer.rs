@@ -84,6 +84,14 @@ pub(crate) struct Conn {
     pub(crate) outstanding: usize,
     /// Why nothing may be arriving, as far as the driver can tell.
     pub(crate) hint: Option<String>,
+    /// What the last look at the socket found: bytes unread, and since when data arrived; forgotten with the next message.
+    pub(crate) looked: Option<(u64, Duration)>,
+    /// Bytes lay unread when the hold timer was due, and it waits for them.
+    pub(crate) waits_for_unread: bool,
+    /// For how long the hold timer was set last.
+    pub(crate) hold_time: Duration,
+    /// When the last whole message was read.
+    pub(crate) heard_at: Option<Duration>,
     pub(crate) session: Option<Box<Established>>,
 }
 
@@ -104,6 +112,10 @@ impl Conn {
             eof: None,
             outstanding: 0,
             hint: None,
+            looked: None,
+            waits_for_unread: false,
+            hold_time: Duration::ZERO,
+            heard_at: None,
             session: None,
         }
     }

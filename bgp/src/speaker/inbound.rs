@@ -106,6 +106,8 @@ impl Speaker {
             peer.counters.messages_in += 1;
             if let Some(c) = peer.conn(conn) {
                 c.heard = true;
+                c.heard_at = Some(now);
+                (c.looked, c.waits_for_unread) = (None, false);
             }
         }
         match frame.kind {

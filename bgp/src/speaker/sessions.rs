@@ -12,7 +12,11 @@ use crate::rib::{AdjIn, AdjOut, OutContext};
 use crate::session::fsm::{self, OPEN_HOLD, StopReason};
 use crate::session::peer::{FIRST_RETRY, STABLE_AFTER};
 use crate::session::{Conn, Established, Input, Output, State, Step, Timer, collision, negotiate};
+use crate::verdict::HoldVerdict;
 use crate::wire::{self, Notification, Open};
+
+/// How much longer a session lives whose hold timer expires while bytes from the peer lie unread.
+const UNREAD: Duration = Duration::from_secs(1);
 
 impl Speaker {
     /// Dials, unless there is a reason not to.
@@ -192,12 +196,14 @@ impl Speaker {
             Output::StartOpenHold => {
                 if let Some(c) = peer.conn(conn) {
                     c.timers.set(Timer::Hold, now + OPEN_HOLD);
+                    c.hold_time = OPEN_HOLD;
                     c.opened_at = Some(now);
                 }
             }
             Output::RestartHold => {
                 if let Some(c) = peer.conn(conn) {
                     let agreed = c.negotiated().map(|n| n.hold_time).filter(|t| !t.is_zero());
+                    c.hold_time = agreed.unwrap_or(OPEN_HOLD);
                     match agreed {
                         Some(time) => c.timers.set(Timer::Hold, now + time),
                         None if c.is_established() => c.timers.stop(Timer::Hold),
@@ -268,8 +274,9 @@ impl Speaker {
         let Some(peer) = self.peers.get_mut(&id) else { return };
         let Some(at) = peer.conns.iter().position(|c| c.id == conn) else { return };
         let gone = peer.conns.swap_remove(at);
-        let reason = match (reason, gone.hint) {
-            (DownReason::ConnectTimedOut, Some(hint)) => DownReason::ConnectFailed(hint),
+        let reason = match (reason, &gone.hint) {
+            (DownReason::ConnectTimedOut, Some(hint)) => DownReason::ConnectFailed(hint.clone()),
+            (DownReason::HoldTimerExpired(_), _) => DownReason::HoldTimerExpired(hold_verdict(&gone, self.stall, now)),
             (reason, _) => reason,
         };
         if let DownReason::NotificationReceived(n) = &reason {
@@ -294,7 +301,7 @@ impl Speaker {
             | DownReason::ConnectTimedOut => {}
             DownReason::NotificationSent(_)
             | DownReason::NotificationReceived(_)
-            | DownReason::HoldTimerExpired
+            | DownReason::HoldTimerExpired(_)
             | DownReason::SendHoldTimerExpired
             | DownReason::Closed
             | DownReason::Broken(_) => {
@@ -408,6 +415,12 @@ impl Speaker {
                         self.perform(id, conn, Output::RestartHold, now);
                         continue;
                     }
+                    // The same, as far as the kernel knows; if they are not read soon, something is wrong with us.
+                    Timer::Hold if !c.waits_for_unread && c.looked.is_some_and(|(unread, _)| unread > 0) => {
+                        c.waits_for_unread = true;
+                        c.timers.set(Timer::Hold, now + UNREAD);
+                        continue;
+                    }
                     Timer::Hold => Input::HoldExpired,
                     Timer::ConnectRetry | Timer::Stable | Timer::Damped | Timer::BfdWait | Timer::IdleHold => continue,
                 };
@@ -419,5 +432,18 @@ impl Speaker {
     /// Answers what can only be answered by ending the session.
     pub(super) fn malformed(&mut self, id: PeerId, conn: ConnId, notification: Notification, now: Duration) {
         self.step(id, conn, Input::Malformed(notification), now);
+    }
+}
+
+/// What is known of a connection whose hold timer has expired.
+fn hold_verdict(conn: &Conn, stall: Option<(Duration, Duration)>, now: Duration) -> HoldVerdict {
+    let stalled = stall.filter(|(at, _)| now.saturating_sub(*at) <= conn.hold_time).map(|(_, by)| by);
+    HoldVerdict {
+        hold_time: conn.hold_time,
+        heard: conn.heard_at.map(|at| now.saturating_sub(at)),
+        arrived: conn.looked.map(|(_, silent)| silent),
+        unread: conn.looked.map_or(0, |(unread, _)| unread),
+        stalled: stalled.unwrap_or_default(),
+        hint: conn.hint.clone(),
     }
 }

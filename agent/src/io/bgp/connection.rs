@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::Shutdown;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -33,6 +33,7 @@ pub(super) struct Links {
     pub(super) commands: mpsc::UnboundedReceiver<Command>,
     pub(super) reading: watch::Receiver<bool>,
     pub(super) reset: Arc<Notify>,
+    pub(super) socket: Arc<OnceLock<Weak<TcpStream>>>,
 }
 
 /// How the writer ended.
@@ -47,7 +48,8 @@ enum Last {
 
 /// Read and write until either side ends it.
 pub(super) async fn run(conn: ConnId, stream: Arc<TcpStream>, arrivals: mpsc::Sender<Arrival>, links: Links) {
-    let Links { mut commands, reading, reset } = links;
+    let Links { mut commands, reading, reset, socket } = links;
+    let _ = socket.set(Arc::downgrade(&stream));
     let broken = Arc::new(OnceLock::new());
     let reader = tokio::spawn(read_all(conn, Arc::clone(&stream), arrivals.clone(), reading, Arc::clone(&broken)));
     // Ends with this task: an aborted connection has no reader that lives on.

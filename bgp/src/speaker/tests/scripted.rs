@@ -13,6 +13,7 @@ mod limits;
 mod link_local;
 mod load;
 mod operator;
+mod verdict;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
