@@ -3,7 +3,7 @@
 //! | file | what |
 //! |---|---|
 //! | `table` | every prefix of a family once, with all paths to it: Adj-RIB-In and Loc-RIB in one |
-//! | `index` | the seeded hash index under it |
+//! | `index`, `slab` | the seeded hash index under it, and where the entries lie |
 //! | `attrs` | attribute sets, each held once |
 //! | `decision`, `reason` | which paths are used, and why the others are not |
 //! | `learned` | the above for one family: changes in, batches out |
@@ -33,6 +33,7 @@ mod decision;
 mod index;
 mod learned;
 mod reason;
+mod slab;
 mod sources;
 mod table;
 
@@ -130,8 +131,8 @@ impl Rib {
         let Self { attrs, sources, v4, v6 } = self;
         let mut shared = Shared { attrs, sources };
         match field.family() {
-            Family::V4 => announce(v4, &mut shared, source, field, id, verdict),
-            Family::V6 => announce(v6, &mut shared, source, field, id, verdict),
+            Family::V4 => v4.announce(&mut shared, source, field.keys(), id, verdict),
+            Family::V6 => v6.announce(&mut shared, source, field.keys(), id, verdict),
         }
     }
 
@@ -139,8 +140,10 @@ impl Rib {
     pub(crate) fn withdraw(&mut self, source: SourceId, field: &NlriField<'_>) {
         let Self { attrs, sources, v4, v6 } = self;
         let mut shared = Shared { attrs, sources };
-        field.keys().for_each(|prefix| v4.withdraw(&mut shared, source, prefix));
-        field.keys().for_each(|prefix| v6.withdraw(&mut shared, source, prefix));
+        match field.family() {
+            Family::V4 => v4.withdraw(&mut shared, source, field.keys()),
+            Family::V6 => v6.withdraw(&mut shared, source, field.keys()),
+        }
     }
 
     /// Replaces the set of our own prefixes, which beat learned ones.
@@ -205,21 +208,6 @@ impl Rib {
     /// Sizes, for the operator: prefixes of each family, attribute sets.
     pub(crate) fn sizes(&self) -> (usize, usize, usize) {
         (self.v4.len(), self.v6.len(), self.attrs.len())
-    }
-}
-
-#[inline]
-fn announce<K: Bits>(
-    learned: &mut Learned<K>,
-    shared: &mut Shared<'_>,
-    source: SourceId,
-    field: &NlriField<'_>,
-    id: AttrId,
-    verdict: Option<Reason>,
-) {
-    for (key, len) in field.keys::<K>() {
-        let verdict = verdict.or_else(|| key.is_martian(len).then_some(Reason::RejectedMartianPrefix));
-        learned.announce(shared, source, (key, len), id, verdict);
     }
 }
 

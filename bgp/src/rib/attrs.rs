@@ -85,8 +85,14 @@ impl AttrStore {
     /// Adds a reference.
     #[inline]
     pub(crate) fn hold(&mut self, id: AttrId) {
+        self.hold_times(id, 1);
+    }
+
+    /// Adds so many references.
+    #[inline]
+    pub(crate) fn hold_times(&mut self, id: AttrId, times: u32) {
         if let Some(Some(slot)) = self.slots.get_mut(id.0 as usize) {
-            slot.references += 1;
+            slot.references += times;
         }
     }
 
@@ -96,9 +102,7 @@ impl AttrStore {
         let Some(Some(held)) = self.slots.get_mut(id.0 as usize) else { return };
         held.references = held.references.saturating_sub(1);
         if held.references == 0 {
-            let hash = held.hash;
-            let slots = &self.slots;
-            self.index.remove(hash, id.0, |s| slot(slots, s).map_or(0, |s| s.hash));
+            self.index.remove(held.hash, id.0);
             self.slots[id.0 as usize] = None;
             self.free.push(id.0);
         }

@@ -11,7 +11,7 @@ use super::decision::{self, Candidate};
 use super::index::Seed;
 use super::reason::Reason;
 use super::sources::Sources;
-use super::table::{DIRTY, KNOWN, LOCAL, Path, SourceId, Table};
+use super::table::{DIRTY, InlinePaths, KNOWN, LOCAL, Path, SourceId, Table};
 use super::{LocRoute, NextHop, PathInfo};
 use crate::config::PeerId;
 use crate::wire::Attributes;
@@ -34,6 +34,18 @@ pub(crate) struct Shared<'a> {
     pub(crate) sources: &'a mut Sources,
 }
 
+/// Prefixes that are looked up together.
+const AHEAD: usize = 32;
+
+/// What the last decision was about and came to. Prefixes come in runs with the same paths, and a decision hangs on nothing
+/// else while no source and no attribute set changes its meaning; so it never outlives a call.
+struct Precedent {
+    local: bool,
+    before: InlinePaths,
+    after: InlinePaths,
+    changed: bool,
+}
+
 /// The learned routes of one family.
 pub(crate) struct Learned<K> {
     table: Table<K>,
@@ -42,57 +54,94 @@ pub(crate) struct Learned<K> {
     /// Where the search for paths of ended sessions goes on; `None` when there are none.
     sweep: Option<u32>,
     candidates: Vec<Candidate<(std::net::Ipv4Addr, PeerId)>>,
+    /// Prefixes with their hashes; empty between calls.
+    ahead: Vec<(u64, K, u8)>,
 }
 
 impl<K: Bits> Learned<K> {
     pub(crate) fn new(seed: Seed) -> Self {
-        Self { table: Table::new(seed), dirty: VecDeque::new(), sweep: None, candidates: Vec::new() }
+        Self { table: Table::new(seed), dirty: VecDeque::new(), sweep: None, candidates: Vec::new(), ahead: Vec::new() }
     }
 
-    /// Takes in a path, in place of the one the source had before. `rejected` is the verdict of the import policy.
-    #[inline]
+    /// Takes in paths, in place of those the source had before. `rejected` is the verdict of the import policy.
     pub(crate) fn announce(
         &mut self,
         shared: &mut Shared<'_>,
         source: SourceId,
-        (key, len): (K, u8),
+        prefixes: impl Iterator<Item = (K, u8)>,
         attrs: AttrId,
         rejected: Option<Reason>,
     ) {
-        let reason = rejected.unwrap_or(Reason::Undecided);
-        let slot = self.table.find_or_insert(key, len);
-        let mut touched = false;
-        if let Some(path) = self.table.paths_mut(slot).find(|p| p.source == source) {
-            if path.attrs == attrs && path.reason.is_rejected() == reason.is_rejected() {
-                return;
+        let mut precedent = None;
+        let (mut held, mut added) = (0, 0);
+        self.for_each(prefixes, |learned, hash, key, len| {
+            let martian = || key.is_martian(len).then_some(Reason::RejectedMartianPrefix);
+            let path = Path { attrs, source, reason: rejected.or_else(martian).unwrap_or(Reason::Undecided) };
+            let slot = learned.table.find_or_insert(hash, key, len);
+            let mut touched = false;
+            if let Some(old) = learned.table.path_of(slot, source) {
+                if old.attrs == attrs && old.reason.is_rejected() == path.reason.is_rejected() {
+                    return;
+                }
+                let old = std::mem::replace(old, path);
+                touched = old.reason.is_used();
+                if old.attrs != attrs {
+                    shared.attrs.release(old.attrs);
+                    held += 1;
+                }
+            } else {
+                learned.table.add_path(slot, path);
+                held += 1;
+                added += 1;
             }
-            touched = path.reason.is_used();
-            shared.attrs.hold(attrs);
-            shared.attrs.release(path.attrs);
-            path.attrs = attrs;
-            path.reason = reason;
-        } else {
-            shared.attrs.hold(attrs);
-            shared.sources.added(source, K::FAMILY);
-            self.table.add_path(slot, Path { attrs, source, reason });
-        }
-        self.decide(shared, slot, touched);
+            learned.decide(shared, slot, touched, &mut precedent);
+        });
+        // Counted at the end: the caller holds the set meanwhile.
+        shared.attrs.hold_times(attrs, held);
+        shared.sources.added(source, K::FAMILY, added);
     }
 
-    /// Takes a path out, if it is there.
+    /// Takes paths out, as far as they are there.
+    pub(crate) fn withdraw(
+        &mut self,
+        shared: &mut Shared<'_>,
+        source: SourceId,
+        prefixes: impl Iterator<Item = (K, u8)>,
+    ) {
+        let mut precedent = None;
+        self.for_each(prefixes, |learned, hash, key, len| {
+            let Some(slot) = learned.table.find_hashed(hash, key, len) else { return };
+            let Some(path) = learned.table.remove_path(slot, |p| p.source == source) else { return };
+            shared.attrs.release(path.attrs);
+            shared.sources.removed(source, K::FAMILY);
+            learned.decide(shared, slot, path.reason.is_used(), &mut precedent);
+        });
+    }
+
+    /// Calls `each` for every prefix with its hash, some at a time: what the table has of them is asked for before it is needed. A
+    /// lookup is a wait for memory, and many wait no longer than one.
     #[inline]
-    pub(crate) fn withdraw(&mut self, shared: &mut Shared<'_>, source: SourceId, (key, len): (K, u8)) {
-        let Some(slot) = self.table.find(key, len) else { return };
-        let Some(path) = self.table.remove_path(slot, |p| p.source == source) else { return };
-        shared.attrs.release(path.attrs);
-        shared.sources.removed(source, K::FAMILY);
-        self.decide(shared, slot, path.reason.is_used());
+    fn for_each(&mut self, mut prefixes: impl Iterator<Item = (K, u8)>, mut each: impl FnMut(&mut Self, u64, K, u8)) {
+        let mut ahead = std::mem::take(&mut self.ahead);
+        loop {
+            let some = prefixes.by_ref().take(AHEAD);
+            ahead.extend(some.map(|(key, len)| (self.table.hash(key, len), key, len)));
+            if ahead.is_empty() {
+                break;
+            }
+            std::hint::black_box(ahead.iter().fold(0, |all, (hash, ..)| all ^ self.table.hint(*hash)));
+            for (hash, key, len) in ahead.drain(..) {
+                each(self, hash, key, len);
+            }
+        }
+        self.ahead = ahead;
     }
 
     /// Replaces the set of our own prefixes.
     pub(crate) fn set_local(&mut self, shared: &mut Shared<'_>, local: BTreeSet<(K, u8)>) {
+        let mut precedent = None;
         for slot in self.table.set_local(local) {
-            self.decide(shared, slot, false);
+            self.decide(shared, slot, false, &mut precedent);
         }
     }
 
@@ -106,12 +155,13 @@ impl<K: Bits> Learned<K> {
     pub(crate) fn sweep(&mut self, shared: &mut Shared<'_>, budget: &mut usize) {
         let Some(mut at) = self.sweep else { return };
         let end = self.table.end();
+        let mut precedent = None;
         while at < end && *budget > 0 && shared.sources.any_dead() {
             *budget -= 1;
             let slot = at;
             at += 1;
             if !self.table.is_vacant(slot) && self.table.paths(slot).any(|p| !shared.sources.is_alive(p.source)) {
-                self.decide(shared, slot, false);
+                self.decide(shared, slot, false, &mut precedent);
             }
         }
         self.sweep = (at < end && shared.sources.any_dead()).then_some(at);
@@ -124,30 +174,19 @@ impl<K: Bits> Learned<K> {
 
     /// Decides anew. `touched`: a path that was in use was changed or taken out.
     #[inline]
-    fn decide(&mut self, shared: &mut Shared<'_>, slot: u32, touched: bool) {
-        let mut changed = touched;
+    fn decide(&mut self, shared: &mut Shared<'_>, slot: u32, touched: bool, precedent: &mut Option<Precedent>) {
         let local = self.table.flags(slot) & LOCAL != 0;
-        if self.table.path_count(slot) == 1 {
-            // Nearly all prefixes of a node with one leaf: nothing to compare.
-            let dead = self.table.paths_mut(slot).next().is_some_and(|path| {
-                if !shared.sources.is_alive(path.source) {
-                    return true;
-                }
-                if !path.reason.is_rejected() {
-                    let reason = if local { Reason::LostToLocal } else { Reason::Best };
-                    changed |= path.reason != reason && (path.reason.is_used() || reason.is_used());
-                    path.reason = reason;
-                }
-                false
-            });
-            if dead {
-                changed |= self.purge(shared, slot);
+        let changed = match (self.table.inline_paths(slot), &precedent) {
+            (Some(paths), Some(last)) if *paths == last.before && local == last.local => {
+                *paths = last.after;
+                last.changed
             }
-        } else {
-            changed |= self.purge(shared, slot);
-            changed |= self.compare(shared, slot, local);
-        }
-        if changed {
+            (paths, _) => {
+                let before = paths.copied();
+                self.decide_anew(shared, slot, local, before, precedent)
+            }
+        };
+        if touched || changed {
             if self.table.set_flag(slot, DIRTY, true) {
                 self.dirty.push_back(slot);
             }
@@ -156,11 +195,27 @@ impl<K: Bits> Learned<K> {
         }
     }
 
-    /// Takes out the paths of ended sources; says whether one was in use.
-    fn purge(&mut self, shared: &mut Shared<'_>, slot: u32) -> bool {
-        let mut used = false;
+    fn decide_anew(
+        &mut self,
+        shared: &mut Shared<'_>,
+        slot: u32,
+        local: bool,
+        before: Option<InlinePaths>,
+        precedent: &mut Option<Precedent>,
+    ) -> bool {
+        let purged = self.purge(shared, slot);
+        let changed = self.compare(shared, slot, local);
+        if let (None, Some(before), Some(after)) = (purged, before, self.table.inline_paths(slot)) {
+            *precedent = Some(Precedent { local, before, after: *after, changed });
+        }
+        changed || purged == Some(true)
+    }
+
+    /// Takes out the paths of ended sources; says whether there were any, and whether one was in use.
+    fn purge(&mut self, shared: &mut Shared<'_>, slot: u32) -> Option<bool> {
+        let mut used = None;
         while let Some(path) = self.table.remove_path(slot, |p| !shared.sources.is_alive(p.source)) {
-            used |= path.reason.is_used();
+            used = Some(used == Some(true) || path.reason.is_used());
             shared.attrs.release(path.attrs);
             shared.sources.removed(path.source, K::FAMILY);
         }
@@ -194,21 +249,17 @@ impl<K: Bits> Learned<K> {
         limit: usize,
         out: &mut Vec<(Prefix, Option<LocRoute>)>,
     ) {
-        let mut last: Option<(Vec<Used>, LocRoute)> = None;
-        let mut used = Vec::new();
+        let mut last: Option<(InlinePaths, Option<LocRoute>)> = None;
+        out.reserve(limit.saturating_sub(out.len()).min(self.dirty.len()));
         while out.len() < limit {
             let Some(slot) = self.dirty.pop_front() else { return };
             self.table.set_flag(slot, DIRTY, false);
-            used.clear();
-            let in_use = self.table.paths(slot).filter(|p| p.reason.is_used());
-            used.extend(in_use.map(|p| (p.source, p.attrs, p.reason)));
+            let paths = self.table.inline_paths(slot).copied();
             let route = match &last {
-                Some((key, route)) if !used.is_empty() && *key == used => Some(route.clone()),
+                Some((of, route)) if paths == Some(*of) => route.clone(),
                 _ => {
-                    let route = Self::route(attrs, sources, &used);
-                    if let Some(route) = &route {
-                        last = Some((used.clone(), route.clone()));
-                    }
+                    let route = self.route_at(attrs, sources, slot);
+                    last = paths.map(|paths| (paths, route.clone()));
                     route
                 }
             };

@@ -64,9 +64,9 @@ impl Sources {
     }
 
     #[inline]
-    pub(crate) fn added(&mut self, id: SourceId, family: Family) {
+    pub(crate) fn added(&mut self, id: SourceId, family: Family, paths: u64) {
         if let Some(Some(source)) = self.0.get_mut(usize::from(id.0)) {
-            source.paths[family as usize] += 1;
+            source.paths[family as usize] += paths;
         }
     }
 

@@ -1,5 +1,7 @@
 //! Tests of the RIB: the index and the table against plain maps, the decision as an order.
 
+mod index;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
@@ -361,25 +363,5 @@ proptest! {
         prop_assert_eq!(v4 + v6, live.len());
         let attributes: BTreeSet<_> = model.iter().map(|((_, source), (hops, _))| (*source, *hops)).collect();
         prop_assert_eq!(sets, attributes.len());
-    }
-
-    /// The index against a map, with a hash so poor that everything collides.
-    #[test]
-    fn the_index_is_a_map(ops in prop::collection::vec((any::<bool>(), 0u32..60), 0..300)) {
-        use super::index::SlotIndex;
-        let hash = |slot: u32| u64::from(slot / 7);
-        let mut index = SlotIndex::default();
-        let mut model = BTreeSet::new();
-        for (insert, slot) in ops {
-            if insert && model.insert(slot) {
-                index.insert(hash(slot), slot, hash);
-            } else if !insert && model.remove(&slot) {
-                index.remove(hash(slot), slot, hash);
-            }
-            for slot in 0..60 {
-                let found = index.find(hash(slot), |s| s == slot);
-                prop_assert_eq!(found.is_some(), model.contains(&slot));
-            }
-        }
     }
 }
