@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io::{IsTerminal, Write};
+use std::net::SocketAddr;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -17,6 +18,9 @@ use serde_json::{Value, json};
 
 /// The topology that is meant where none is named.
 const DEFAULT_TOPOLOGY: &str = "containerlab/clos.clab.yml";
+
+#[global_allocator]
+static ALLOCATOR: bench::Counting = bench::Counting;
 
 #[derive(Debug, Parser)]
 #[command(name = "petiole-lab", about = "Runs a containerlab topology in network namespaces, without Docker")]
@@ -96,13 +100,20 @@ enum Verb {
     Stream {
         /// Address and port
         #[arg(long)]
-        to: std::net::SocketAddr,
+        to: SocketAddr,
         /// Datagrams a second
         #[arg(long, default_value_t = 1000)]
         rate: u32,
         /// The file
         #[arg(long)]
         file: PathBuf,
+    },
+    /// Be the receiver of `bench rib`
+    #[command(hide = true)]
+    RibReceiver {
+        /// Address and port
+        #[arg(long)]
+        listen: SocketAddr,
     },
     /// Become a node's PID 1
     #[command(name = sandbox::SUBCOMMAND, hide = true)]
@@ -170,6 +181,7 @@ fn run(verb: Verb) -> Result<ExitCode> {
         Verb::Stream { to, rate, file } => {
             println!("{}", serde_json::to_string(&datagrams::stream(to, rate, &file)?)?);
         }
+        Verb::RibReceiver { listen } => bench::receive(listen)?,
         Verb::Node { spec } => match sandbox::enter(&spec)? {},
     }
     Ok(ExitCode::SUCCESS)

@@ -64,6 +64,8 @@ const PACKAGES: &[Package] = &[
     package(Need::Build, "libc6-dev", "/usr/include/stdlib.h"),
     // The switches and the store.
     daemon(Need::Lab, "frr", "/usr/lib/frr/bgpd", &["frr.service"]),
+    // What `bench rib` measures beside, and one of the daemons of `interop`.
+    daemon(Need::Lab, "bird2", "bird", &["bird.service"]),
     daemon(Need::Lab, "etcd-server", "etcd", &["etcd.service"]),
     package(Need::Lab, "etcd-client", "etcdctl"),
     // What the topology's `exec` lines and the tests run inside the nodes.
@@ -77,8 +79,7 @@ const PACKAGES: &[Package] = &[
     package(Need::Lab, "openssl", "openssl"),
     package(Need::Lab, "procps", "sysctl"),
     package(Need::Lab, "util-linux", "nsenter"),
-    // The daemons beside FRR, and a decoder that is not ours.
-    daemon(Need::Interop, "bird2", "bird", &["bird.service"]),
+    // The daemons beside FRR and BIRD, and a decoder that is not ours.
     daemon(Need::Interop, "gobgpd", "gobgpd", &["gobgpd.service"]),
     daemon(Need::Interop, "openbgpd", "bgpctl", &["openbgpd.service"]),
     daemon(Need::Interop, "exabgp", "exabgp", &["exabgp.service"]),

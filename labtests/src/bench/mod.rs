@@ -5,6 +5,7 @@ mod convergence;
 mod memory;
 mod peer;
 mod plot;
+mod rib;
 mod statistics;
 mod wire;
 
@@ -22,6 +23,8 @@ use self::memory::Resident;
 use self::statistics::Target;
 use crate::Binaries;
 
+pub use rib::{Counting, receive};
+
 /// What `bench` takes.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Options {
@@ -33,6 +36,9 @@ pub struct Options {
     /// Links to bring up, and agents to start
     #[arg(long, default_value_t = 20, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=1000))]
     runs: u32,
+    /// Rounds of the two receivers; of the mixed feed a third of it
+    #[arg(long, default_value_t = 15, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    rounds: u32,
     /// Folder for the picture and the figures
     #[arg(long, default_value = "target/bench", value_name = "FOLDER")]
     out: PathBuf,
@@ -45,6 +51,8 @@ pub struct Options {
 enum Bench {
     /// How soon the leaf knows: after a claim, after a link came up, after a start
     Convergence,
+    /// From bytes to routes: processor and memory beside BIRD, 500,000 prefixes from one leaf and from two
+    Rib,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -53,39 +61,63 @@ enum Format {
     Json,
 }
 
-/// Measures, prints, and writes the picture. The exit code is a success only if every target is met.
+/// Measures, prints, and writes the pictures. The exit code is a success only if every target is met.
 pub fn run(options: &Options) -> Result<ExitCode> {
+    fs::create_dir_all(&options.out).with_context(|| options.out.display().to_string())?;
+    let mut passed = true;
+    if matches!(options.name, None | Some(Bench::Convergence)) {
+        passed &= run_convergence(options)?;
+    }
+    if matches!(options.name, None | Some(Bench::Rib)) {
+        passed &= run_rib(options)?;
+    }
+    Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Shows progress in one line of a terminal.
+fn tell(text: &str) {
+    if std::io::stderr().is_terminal() {
+        eprint!("\r\x1b[K{text}");
+        let _shown = std::io::stderr().flush();
+    }
+}
+
+fn run_convergence(options: &Options) -> Result<bool> {
     let binaries = Binaries::find()?;
     let petiole = binaries.agent.clone().ok_or_else(|| anyhow!("no agent: build it, or set PETIOLE_BIN"))?;
-    match options.name {
-        None | Some(Bench::Convergence) => {}
-    }
-    let live = std::io::stderr().is_terminal();
-    let tell = |text: &str| {
-        if live {
-            eprint!("\r\x1b[K{text}");
-            let _shown = std::io::stderr().flush();
-        }
-    };
     let machine = machine();
     let runs = Runs { claims: options.claims, links: options.runs, starts: options.runs };
     let outcome = convergence::run(&petiole, runs, &tell)?;
     tell("memory in the reference fabric");
     let resident = memory::in_the_fabric(&binaries)?;
     tell("");
-    fs::create_dir_all(&options.out).with_context(|| options.out.display().to_string())?;
+    let picture = plot::svg(&format!("Petiole, convergence ({machine})"), &outcome.measures);
     let document = document(&machine, &outcome, &resident);
-    fs::write(options.out.join("convergence.json"), serde_json::to_vec_pretty(&document)?)?;
-    let title = format!("Petiole, convergence ({machine})");
-    let picture = options.out.join("convergence.svg");
-    fs::write(&picture, plot::svg(&title, &outcome.measures))?;
+    publish(options, "convergence", &document, &table(&machine, &outcome, &resident), &picture)?;
+    Ok(outcome.measures.iter().all(|measure| measure.passed() != Some(false)))
+}
+
+fn run_rib(options: &Options) -> Result<bool> {
+    let machine = machine();
+    let outcome = rib::run(options.rounds, &tell)?;
+    tell("");
+    let picture = rib::svg(&format!("Petiole : BIRD, from bytes to routes ({machine})"), &rib::ratios(&outcome));
+    let text = format!("{}\n{}", rib::table(&machine, &outcome), wrapped(rib::METHOD, 100));
+    publish(options, "rib", &rib::document(&machine, &outcome), &text, &picture)?;
+    Ok(rib::passed(&outcome))
+}
+
+/// Writes figures and picture beside each other, and prints what was asked for.
+fn publish(options: &Options, name: &str, document: &Value, table: &str, picture: &str) -> Result<()> {
+    fs::write(options.out.join(format!("{name}.json")), serde_json::to_vec_pretty(document)?)?;
+    let path = options.out.join(format!("{name}.svg"));
+    fs::write(&path, picture)?;
     let text = match options.output {
-        Format::Json => serde_json::to_string_pretty(&document)? + "\n",
-        Format::Table => format!("{}\nPicture: {}\n", table(&machine, &outcome, &resident), picture.display()),
+        Format::Json => serde_json::to_string_pretty(document)? + "\n",
+        Format::Table => format!("{table}\nPicture: {}\n", path.display()),
     };
     let _written = std::io::stdout().write_all(text.as_bytes());
-    let passed = outcome.measures.iter().all(|measure| measure.passed() != Some(false));
-    Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(())
 }
 
 /// What it ran on: processors, kernel, and how busy it was already.

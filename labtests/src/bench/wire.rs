@@ -91,7 +91,8 @@ fn prefixes(mut bytes: &[u8], width: u8) -> Option<Vec<String>> {
     Some(found)
 }
 
-fn message(kind: u8, body: &[u8]) -> Vec<u8> {
+/// A whole message.
+pub(crate) fn message(kind: u8, body: &[u8]) -> Vec<u8> {
     let mut bytes = vec![0xff; 16];
     let length = u16::try_from(HEADER + body.len()).unwrap_or(u16::MAX);
     bytes.extend(length.to_be_bytes());
