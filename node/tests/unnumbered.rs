@@ -6,6 +6,7 @@ mod world;
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
+use petiole_node::bgp::PeerId;
 use petiole_node::dataplane::{Hop, KernelEvent};
 use petiole_node::neighbour::{DiscoveryAction, DiscoveryEvent, LinkSysctls};
 use petiole_node::store::memory::Memory;
@@ -104,6 +105,22 @@ fn rfc8950_both_families_are_learned_over_a_link_without_addresses() {
     let paths = world.leaves[&ip(LEAF_ON_LINK)].speaker.routes_received(None, None);
     let next_hops: Vec<IpAddr> = paths.iter().map(|p| p.attributes.next_hop).collect();
     assert_eq!(next_hops, [ip("fe80::2"); 4], "a link that has no other address");
+}
+
+#[test]
+fn rfc2545_3_of_two_next_hops_the_one_on_the_link_is_used() {
+    let mut world = established();
+    let node_end = PeerId::of_address(ip("fe80::2"));
+    let global = "fd00:122:101::".parse().unwrap();
+    let speaker = &mut world.leaves.get_mut(&ip(LEAF_ON_LINK)).unwrap().speaker;
+    speaker.set_next_hops(node_end, None, Some(global), world.now);
+    world.leaf_announces(LEAF_ON_LINK, &["10.120.201.0/27", "fd00:120:201:1::/64"]);
+    world.run_for(seconds(2));
+    let hop = Hop { gateway: Some(ip(LEAF_ON_LINK)), link: 2 };
+    for prefix in ["10.120.201.0/27", "fd00:120:201:1::/64"] {
+        let (_, route) = world.kernel.routes.iter().find(|(k, _)| k.prefix == p(prefix)).expect(prefix);
+        assert_eq!(route.hops, [hop], "{prefix}");
+    }
 }
 
 #[test]

@@ -63,6 +63,12 @@ impl PeerId {
         }
     }
 
+    /// Whether it is found on an interface.
+    #[must_use]
+    pub const fn is_interface(&self) -> bool {
+        matches!(self.0, Name::Interface(_))
+    }
+
     /// The interface, where that is its name.
     #[must_use]
     pub fn interface(&self) -> Option<&str> {

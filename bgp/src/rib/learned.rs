@@ -279,7 +279,10 @@ impl<K: Bits> Learned<K> {
         let mut next_hops: Vec<NextHop> = used
             .iter()
             .filter_map(|(source, id, _)| {
-                Some(NextHop { peer: sources.get(*source)?.peer, addr: attrs.get(*id)?.next_hop })
+                let (peer, attributes) = (sources.get(*source)?.peer, attrs.get(*id)?);
+                // A link without addresses is no place for a global next hop (RFC 2545 section 3 has both sent on one).
+                let link_local = attributes.next_hop_link_local.filter(|_| peer.is_interface()).map(IpAddr::V6);
+                Some(NextHop { peer, addr: link_local.unwrap_or(attributes.next_hop) })
             })
             .collect();
         next_hops.sort_unstable();
