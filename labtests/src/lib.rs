@@ -23,6 +23,7 @@ pub mod demo;
 pub mod fabric;
 pub mod interop;
 mod lab;
+pub mod leaf;
 mod netns;
 mod node;
 pub mod procs;

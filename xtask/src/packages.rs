@@ -75,6 +75,7 @@ const PACKAGES: &[Package] = &[
     package(Need::Lab, "nftables", "nft"),
     package(Need::Lab, "socat", "socat"),
     package(Need::Lab, "tcpdump", "tcpdump"),
+    package(Need::Lab, "tshark", "tshark"),
     package(Need::Lab, "curl", "curl"),
     package(Need::Lab, "openssl", "openssl"),
     package(Need::Lab, "procps", "sysctl"),
