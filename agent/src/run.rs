@@ -38,7 +38,7 @@ const STALL: Duration = Duration::from_millis(500);
 const CATCH_UP: Duration = Duration::from_millis(20);
 /// How long an operator may take to read the last answer.
 const ANSWERED: Duration = Duration::from_secs(1);
-/// Chunks that are taken in before a timer may speak.
+/// Chunks that are taken in before a timer may say that nothing was heard.
 const BACKLOG: usize = 64;
 
 /// Run until a signal ends it. Leaves routes, addresses and announcements as they are: a stop is the first half of a restart.
@@ -104,7 +104,9 @@ async fn turn(mut node: Node, clock: Clock, mut drivers: Drivers, mut inputs: mp
             node.handle(Input::Bgp(Event::Stalled { by: late }), clock.now());
             tokio::time::sleep(CATCH_UP).await;
         }
-        for _ in 0..BACKLOG {
+        // The others must not wait for it: under a flood it would delay every KEEPALIVE.
+        let first = if node.judges_silence(now.mono) { BACKLOG } else { 0 };
+        for _ in 0..first {
             let Ok(arrival) = drivers.arrivals.try_recv() else { break };
             drivers.admit(&mut node, arrival, &clock);
         }

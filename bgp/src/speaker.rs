@@ -340,6 +340,13 @@ impl Speaker {
         timers.filter_map(Timers::next).min()
     }
 
+    /// Whether a hold timer is due: whatever has arrived should be handed over before [`handle_timeout`](Self::handle_timeout).
+    #[must_use]
+    pub fn is_hold_due(&self, now: Duration) -> bool {
+        let mut conns = self.peers.values().flat_map(|p| &p.conns);
+        conns.any(|c| c.timers.get(crate::session::Timer::Hold).is_some_and(|at| at <= now))
+    }
+
     fn advance(&mut self, now: Duration) {
         self.now = self.now.max(now);
     }

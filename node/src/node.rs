@@ -252,6 +252,12 @@ impl Node {
         [neighbours, bgp, store, ipam, kernel, probe, order, save, drain].into_iter().flatten().min()
     }
 
+    /// Whether a timer is due that declares a leaf silent: what lies unread in the sockets is to be handed over first.
+    #[must_use]
+    pub fn judges_silence(&self, now: Duration) -> bool {
+        self.speaker.as_ref().is_some_and(|s| s.is_hold_due(now))
+    }
+
     fn handle_started(&mut self, boot_id: String, saved: Option<Saved>) {
         let words = match &saved {
             None => "no saved state".to_owned(),
