@@ -12,6 +12,7 @@ mod image;
 mod packages;
 mod report;
 mod run;
+mod simulate;
 mod suite;
 mod terminal;
 
@@ -84,6 +85,13 @@ enum Command {
   cargo xtask interop --only collision --daemon bird     one cell
   cargo xtask interop --list                             the features")]
     Interop(Forward),
+    /// Let two speakers meet under faults drawn from many seeds, in virtual time
+    #[command(after_help = "Example:\n  cargo xtask simulate --seeds 100000     about a minute on two processors")]
+    Simulate {
+        /// How many seeds, from 0
+        #[arg(long, default_value_t = 100_000)]
+        seeds: u64,
+    },
     /// Fuzz one target of the folder fuzz, on the stable toolchain
     #[command(after_help = "Examples:
   cargo xtask fuzz bgp_update                 until a finding, or Ctrl-C
@@ -148,6 +156,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Demo(words) => forward::lab("demo", &words.args),
         Command::Test { filter } => suite::run(filter.as_deref()),
         Command::Check => check::run(),
+        Command::Simulate { seeds } => simulate::run(seeds),
         Command::Lab(LabCommand::Up(words)) => forward::lab("up", &words.args),
         Command::Lab(LabCommand::Down(words)) => forward::lab("down", &words.args),
         Command::Lab(LabCommand::Exec(words)) => forward::lab("exec", &words.args),

@@ -11,30 +11,30 @@ use petiole_labtests::{Binaries, Netns, Spawned, eventually};
 use serde_json::Value;
 use tempfile::TempDir;
 
-pub const WITHIN: Duration = Duration::from_secs(20);
+pub(crate) const WITHIN: Duration = Duration::from_secs(20);
 
 /// The node and its leaves; everything goes with it.
-pub struct Arena {
+pub(crate) struct Arena {
     // The agent goes before its namespace.
     _agent: Spawned,
     listeners: Vec<TcpListener>,
-    pub node: Netns,
+    pub(crate) node: Netns,
     _leaves: Netns,
     folder: TempDir,
     petiole: PathBuf,
 }
 
 /// The AS of a leaf.
-pub fn asn(leaf: usize) -> u32 {
+pub(crate) fn asn(leaf: usize) -> u32 {
     65_001 + leaf as u32
 }
 
 /// The address of a leaf, its end of a /31.
-pub fn address(leaf: usize) -> Ipv4Addr {
+pub(crate) fn address(leaf: usize) -> Ipv4Addr {
     Ipv4Addr::new(10, 122, 101, 2 * leaf as u8)
 }
 
-pub fn root() -> bool {
+pub(crate) fn root() -> bool {
     let root = rustix::process::geteuid().is_root();
     if !root {
         println!("not checked: needs root for network namespaces");
@@ -44,7 +44,7 @@ pub fn root() -> bool {
 
 impl Arena {
     /// Starts the agent with so many leaves; `hold` is the hold time in seconds that it proposes.
-    pub fn new(leaves: usize, hold: u16) -> Result<Self> {
+    pub(crate) fn new(leaves: usize, hold: u16) -> Result<Self> {
         let petiole = Binaries::find()?.agent.context("no agent: cargo build -p petiole, or set PETIOLE_BIN")?;
         let folder = TempDir::new()?;
         let (far, node) = (Netns::bare("session-leaf")?, Netns::bare("session-node")?);
@@ -74,32 +74,32 @@ impl Arena {
     }
 
     /// The session of one leaf, established.
-    pub fn establish(&self, leaf: usize, hold: u16) -> Result<Leaf> {
+    pub(crate) fn establish(&self, leaf: usize, hold: u16) -> Result<Leaf> {
         self.establish_with(leaf, &Terms::usual(asn(leaf), hold))
     }
 
-    pub fn establish_with(&self, leaf: usize, terms: &Terms) -> Result<Leaf> {
+    pub(crate) fn establish_with(&self, leaf: usize, terms: &Terms) -> Result<Leaf> {
         Leaf::established(&self.listeners[leaf], terms, address(leaf), WITHIN).with_context(|| format!("leaf {leaf}"))
     }
 
     /// A connection of the node to one leaf, with nothing said yet.
-    pub fn accept(&self, leaf: usize) -> Result<Leaf> {
+    pub(crate) fn accept(&self, leaf: usize) -> Result<Leaf> {
         Leaf::accept(&self.listeners[leaf], WITHIN)
     }
 
     /// `petiole ARGS`.
-    pub fn petiole(&self, args: &[&str]) -> Result<String> {
+    pub(crate) fn petiole(&self, args: &[&str]) -> Result<String> {
         let config = self.folder.path().join("petiole.toml");
         let [petiole, config] = [&self.petiole, &config].map(|p| p.to_string_lossy().into_owned());
         self.node.exec(&[&[petiole.as_str()], args, &["--config", &config]].concat())
     }
 
-    pub fn json(&self, args: &[&str]) -> Result<Value> {
+    pub(crate) fn json(&self, args: &[&str]) -> Result<Value> {
         Ok(serde_json::from_str(&self.petiole(&[args, &["-o", "json"]].concat())?)?)
     }
 
     /// What the agent says of a leaf.
-    pub fn peer(&self, leaf: usize) -> Result<Value> {
+    pub(crate) fn peer(&self, leaf: usize) -> Result<Value> {
         let peers = self.json(&["bgp", "peers"])?;
         let name = address(leaf).to_string();
         let mut peers = peers.as_array().into_iter().flatten();
@@ -107,12 +107,12 @@ impl Arena {
     }
 
     /// Whether the kernel has a learned route to this prefix.
-    pub fn in_kernel(&self, prefix: &str) -> Result<bool> {
+    pub(crate) fn in_kernel(&self, prefix: &str) -> Result<bool> {
         let routes = self.node.ip_json(&["route", "show", prefix, "proto", "179"])?;
         Ok(routes.as_array().is_some_and(|routes| !routes.is_empty()))
     }
 
-    pub fn wait_in_kernel(&self, prefix: &str, there: bool) -> Result<()> {
+    pub(crate) fn wait_in_kernel(&self, prefix: &str, there: bool) -> Result<()> {
         eventually(WITHIN, &format!("{prefix} in the kernel: {there}"), || -> Result<()> {
             ensure!(self.in_kernel(prefix)? == there, "it is otherwise");
             Ok(())

@@ -6,7 +6,7 @@ use crate::arena::{address, asn};
 
 /// What becomes of an UPDATE that keeps its session (RFC 7606 section 2).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Kept {
+pub(crate) enum Kept {
     /// Its route is used as if nothing were wrong.
     Route,
     /// Its prefix goes.
@@ -14,26 +14,26 @@ pub enum Kept {
 }
 
 /// A prefix as an UPDATE has it: 10.200.N.0/24.
-pub fn field(n: u8) -> Vec<u8> {
+pub(crate) fn field(n: u8) -> Vec<u8> {
     vec![24, 10, 200, n]
 }
 
-pub fn origin() -> Vec<u8> {
+pub(crate) fn origin() -> Vec<u8> {
     attribute(0x40, 1, &[0])
 }
 
-pub fn as_path(leaf: usize) -> Vec<u8> {
+pub(crate) fn as_path(leaf: usize) -> Vec<u8> {
     let mut value = vec![2, 1];
     value.extend(asn(leaf).to_be_bytes());
     attribute(0x40, 2, &value)
 }
 
-pub fn next_hop(leaf: usize) -> Vec<u8> {
+pub(crate) fn next_hop(leaf: usize) -> Vec<u8> {
     attribute(0x40, 3, &address(leaf).octets())
 }
 
 /// A good announcement.
-pub fn announce(leaf: usize, prefixes: &[u8]) -> Vec<u8> {
+pub(crate) fn announce(leaf: usize, prefixes: &[u8]) -> Vec<u8> {
     update(&[], &[origin(), as_path(leaf), next_hop(leaf)].concat(), prefixes)
 }
 
@@ -42,7 +42,7 @@ fn with(leaf: usize, extra: &[u8]) -> Vec<u8> {
 }
 
 /// Attributes that do not end a session, by RFC and section.
-pub fn survived(leaf: usize) -> Vec<(&'static str, Vec<u8>, Kept)> {
+pub(crate) fn survived(leaf: usize) -> Vec<(&'static str, Vec<u8>, Kept)> {
     use Kept::{Route, Withdrawn};
     let path = |value: &[u8]| [origin(), attribute(0x40, 2, value), next_hop(leaf)].concat();
     let asn = asn(leaf).to_be_bytes();
@@ -104,7 +104,7 @@ pub fn survived(leaf: usize) -> Vec<(&'static str, Vec<u8>, Kept)> {
 }
 
 /// Messages that end their session, with the NOTIFICATION that answers: code and subcode.
-pub fn fatal(leaf: usize) -> Vec<(&'static str, Vec<u8>, (u8, u8))> {
+pub(crate) fn fatal(leaf: usize) -> Vec<(&'static str, Vec<u8>, (u8, u8))> {
     let good = || [origin(), as_path(leaf), next_hop(leaf)].concat();
     let raw = |withdrawn: u16, attributes: u16, rest: &[u8]| {
         let mut body = withdrawn.to_be_bytes().to_vec();
@@ -150,7 +150,7 @@ pub fn fatal(leaf: usize) -> Vec<(&'static str, Vec<u8>, (u8, u8))> {
 }
 
 /// OPENs that are refused, with the NOTIFICATION that answers; the last octets are the optional parameters' length and they.
-pub fn opens() -> Vec<(&'static str, Vec<u8>, (u8, u8))> {
+pub(crate) fn opens() -> Vec<(&'static str, Vec<u8>, (u8, u8))> {
     let open = |version: u8, asn: u16, hold: u16, id: u8, rest: &[u8]| {
         let mut body = vec![version];
         body.extend(asn.to_be_bytes());
