@@ -245,7 +245,14 @@ impl Dataplane {
         }
     }
 
-    /// From now on, what is ours and not wanted is deleted. Until then it is kept: the wishes may not be complete yet.
+    /// How many learned routes of ours the kernel holds; costs nothing, whatever their number.
+    #[must_use]
+    pub fn learned_in_kernel(&self) -> u64 {
+        self.values.count_held(RouteKind::Unicast)
+    }
+
+    /// From now on, what is ours and not wanted is deleted. Until then it is kept, but for learned routes that were wanted once: the
+    /// wishes may not be complete yet.
     pub fn allow_sweep(&mut self, what: Sweep) {
         if self.swept.insert(what) {
             for key in self.table.keys_where(|e| e.want.is_none()) {

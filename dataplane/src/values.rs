@@ -117,6 +117,11 @@ impl Values {
         changed
     }
 
+    /// How many entries hold a value of this kind in the kernel.
+    pub(crate) fn count_held(&self, kind: RouteKind) -> u64 {
+        self.slots.iter().flatten().filter(|s| s.route.kind == kind).map(|s| u64::from(s.haves)).sum()
+    }
+
     /// The values that entries hold in the kernel.
     pub(crate) fn held(&self) -> impl Iterator<Item = (ValueId, &Route)> {
         self.index.iter().filter(|&(_, &id)| self.counts(id).1 > 0).map(|(r, &id)| (id, r))

@@ -2,7 +2,6 @@
 
 use petiole_bgp::SessionState;
 
-use crate::fib::Verdict;
 use crate::health::Verdict as Health;
 use crate::node::Node;
 use crate::view::{Sample, SampleKind};
@@ -156,12 +155,7 @@ impl Node {
 
     /// How many learned routes the kernel holds.
     pub(crate) fn routes_in_kernel(&self) -> u64 {
-        let held = self.fib.iter().filter(|(prefix, verdict)| {
-            matches!(verdict, Verdict::Install(_))
-                && self.dataplane.state(&crate::answer::learned_key(**prefix))
-                    == petiole_dataplane::RouteState::InKernel
-        });
-        u64::try_from(held.count()).unwrap_or(u64::MAX)
+        self.dataplane.learned_in_kernel()
     }
 }
 
