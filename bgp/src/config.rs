@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::bfd::BfdPolicy;
 use crate::limit::MaxPrefix;
+use crate::wire::{OutCommunities, Role};
 
 pub use peer_id::{NotAPeer, PeerId};
 
@@ -99,6 +100,12 @@ pub struct PeerConfig {
     pub families: BTreeSet<Family>,
     /// Never dial, only accept.
     pub passive: bool,
+    /// What everything announced to it carries.
+    pub communities: OutCommunities,
+    /// What we are to it (RFC 9234): [`Role::Customer`] or [`Role::RouteServerClient`]. `None`: nothing is said.
+    pub role: Option<Role>,
+    /// Refuse a neighbour that says no role (RFC 9234 section 4.2).
+    pub strict_role: bool,
     /// Whether it waits for [`Speaker::set_peer_enabled`](crate::Speaker::set_peer_enabled) when it is new.
     pub starts_disabled: bool,
     /// How many prefixes it may send; `None`: any number.
@@ -150,6 +157,9 @@ impl PeerConfig {
             connect_retry: Duration::from_secs(5),
             families: Family::BOTH.into_iter().collect(),
             passive: false,
+            communities: OutCommunities::default(),
+            role: None,
+            strict_role: false,
             starts_disabled: false,
             max_prefix: None,
             send_hold_time: None,
@@ -168,8 +178,18 @@ impl PeerConfig {
 
     /// Whether a session under `old` settings goes on under these, for what differs is not part of its terms.
     pub(crate) fn keeps_session_of(&self, old: &Self) -> bool {
+        let communities = old.communities.clone();
         let Self { connect_retry, starts_disabled, max_prefix, send_hold_time, delay_open, bfd, .. } = *old;
-        Self { connect_retry, starts_disabled, max_prefix, send_hold_time, delay_open, bfd, ..self.clone() } == *old
+        Self {
+            communities,
+            connect_retry,
+            starts_disabled,
+            max_prefix,
+            send_hold_time,
+            delay_open,
+            bfd,
+            ..self.clone()
+        } == *old
     }
 
     /// Where to dial.
@@ -214,6 +234,9 @@ impl PeerConfig {
         if self.families.is_empty() {
             return Err(ConfigError::NoFamily);
         }
+        if let Some(role) = self.role.filter(|r| !matches!(r, Role::Customer | Role::RouteServerClient)) {
+            return Err(ConfigError::Role { role });
+        }
         Ok(())
     }
 }
@@ -242,6 +265,12 @@ pub enum ConfigError {
     RestartTime {
         /// What was asked for.
         given: Duration,
+    },
+    /// A node is nobody's provider, and no route server.
+    #[error("a node has no role {role}: it is the customer of a leaf, or the client of a route server (RFC 9234)")]
+    Role {
+        /// What was asked for.
+        role: Role,
     },
     /// Nothing to exchange.
     #[error("no address family is enabled: enable IPv4, IPv6 or both")]

@@ -7,11 +7,13 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use petiole_prefix::{Family, Prefix};
 use serde::{Deserialize, Serialize};
 
-use crate::wire::{self, Afi, MessageType, Safi};
+use crate::view::shared;
+use crate::wire::{self, Afi, MessageType, OutCommunities, Safi};
 
 /// By what right a prefix is announced. Each variant holds the evidence the prefix is measured against.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -85,6 +87,8 @@ impl fmt::Display for Ownership {
 pub struct Originated {
     prefix: Prefix,
     proof: Ownership,
+    #[serde(serialize_with = "shared")]
+    communities: Arc<OutCommunities>,
 }
 
 impl Originated {
@@ -94,7 +98,19 @@ impl Originated {
     /// When the proof is of another prefix or length, is no proof in itself, or the prefix may never be announced by a node.
     pub fn new(prefix: Prefix, proof: Ownership) -> Result<Self, GuardError> {
         verify(prefix, &proof)?;
-        Ok(Self { prefix, proof })
+        Ok(Self { prefix, proof, communities: Arc::default() })
+    }
+
+    /// The same with communities to announce it with, beside those of each neighbour.
+    #[must_use]
+    pub fn with_communities(self, communities: Arc<OutCommunities>) -> Self {
+        Self { communities, ..self }
+    }
+
+    /// What it is announced with.
+    #[must_use]
+    pub const fn communities(&self) -> &Arc<OutCommunities> {
+        &self.communities
     }
 
     /// What is announced.

@@ -127,6 +127,9 @@ impl Speaker {
             let Some(peer) = self.peers.get_mut(&id) else { continue };
             let (bfd, waited_for_bfd) = (peer.config.bfd, !peer.bfd_allows());
             if config.keeps_session_of(&peer.config) {
+                for session in sessions_of([&mut *peer]) {
+                    session.adj_out.set_communities(&config.communities);
+                }
                 if config.max_prefix != peer.config.max_prefix {
                     peer.limit_levels = Default::default();
                     let was_held = peer.held.is_some();

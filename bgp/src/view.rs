@@ -11,7 +11,7 @@ use crate::config::{PeerId, RemoteAsn};
 use crate::guard::Ownership;
 use crate::limit::PrefixUsage;
 use crate::rib::Reason;
-use crate::wire::{Attributes, Capability, Notification};
+use crate::wire::{Attributes, Capability, Notification, OutCommunities};
 
 /// The state of a neighbour in RFC 4271's words (section 8.2.2): that of its most advanced connection.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
@@ -236,12 +236,15 @@ pub struct AdvertisedView {
 }
 
 /// What a neighbour was told of a prefix.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct SentView {
     /// When.
     pub at: Duration,
     /// Next hop told.
     pub next_hop: IpAddr,
+    /// Communities told.
+    #[serde(serialize_with = "shared")]
+    pub communities: Arc<OutCommunities>,
 }
 
 pub(crate) fn shared<T: Serialize + ?Sized, S: Serializer>(value: &Arc<T>, serializer: S) -> Result<S::Ok, S::Error> {

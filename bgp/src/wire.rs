@@ -12,8 +12,8 @@ mod refresh;
 mod update;
 
 pub use attr::{
-    Aggregator, AsPath, Attributes, Origin, OutAttributes, OutCommunities, Segment, SegmentKind, TooManyCommunities,
-    UnknownAttribute, end_of_rib, withdraw,
+    Aggregator, AsPath, Attributes, GRACEFUL_SHUTDOWN, Origin, OutAttributes, OutCommunities, Segment, SegmentKind,
+    TooManyCommunities, UnknownAttribute, end_of_rib, withdraw,
 };
 pub use capability::{
     AddPath, AddPathFamily, Capability, ExtendedNextHop, GracefulFamily, GracefulRestart, LongLived, LongLivedFamily,

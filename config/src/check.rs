@@ -47,6 +47,7 @@ fn finish_bgp(report: &mut Report<'_>, bgp: BgpDraft) -> Option<BgpSettings> {
         asn: bgp.asn.map_or(0, |asn| asn.value),
         listen: bgp.listen.map_or(BgpSettings::LISTEN, |listen| listen.value),
         accept_default: bgp.accept_default,
+        communities: bgp.communities,
         peers: bgp.peers.into_iter().map(|peer| peer.peer.value).collect(),
     })
 }

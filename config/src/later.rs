@@ -34,13 +34,9 @@ const LATER: &[Later] = &[
     later("[node]", "uplinks", "choice of uplinks by interface"),
     later("[store] etcd", "user", "login to etcd by name and password"),
     later("[store] etcd", "password_file", "login to etcd by name and password"),
-    later("[bgp]", "communities", "BGP communities"),
-    later("[bgp]", "graceful_shutdown", "graceful shutdown"),
-    later("[[bgp.peer]]", "communities", "BGP communities"),
     later("[[bgp.peer]]", "import", "import policy"),
     later("[[bgp.peer]]", "local_asn", "AS number for one peer only"),
     later("[[bgp.peer]]", "tcp_ao", "TCP-AO (RFC 5925)"),
-    later("[[announce]]", "communities", "BGP communities"),
     later("[ipam]", "reserved", "reserved addresses"),
     later("[[ipam.pools]]", "node_selector", "pools for some nodes only"),
 ];

@@ -6,6 +6,7 @@
 //! and [`Facts`] are arguments.
 
 mod check;
+mod community;
 mod duration;
 mod error;
 mod later;
@@ -22,6 +23,7 @@ use std::path::PathBuf;
 
 use toml::de::DeTable;
 
+pub use community::{Community, NoCommunity};
 pub use duration::parse as parse_duration;
 pub use error::{ConfigError, ConfigErrors, Place, Warning};
 pub use problem::{Notice, Problem};

@@ -52,6 +52,7 @@ impl Settings {
 fn write_bgp(out: &mut String, bgp: &BgpSettings) -> std::fmt::Result {
     writeln!(out, "\n[bgp]\nasn = {}\nlisten = \"{}\"", bgp.asn, bgp.listen)?;
     writeln!(out, "accept_default = {}", bgp.accept_default)?;
+    policy::write_communities(out, &bgp.communities)?;
     for peer in &bgp.peers {
         let asn = peer.asn.map_or_else(|| "\"external\"".to_owned(), |asn| asn.to_string());
         let who = match &peer.neighbour {
@@ -82,6 +83,7 @@ fn write_bgp(out: &mut String, bgp: &BgpSettings) -> std::fmt::Result {
 
 fn write_announce(out: &mut String, announce: &Announce) -> std::fmt::Result {
     writeln!(out, "\n[[announce]]\nkind = \"{}\"\nprefix = \"{}\"", announce.kind.name(), announce.prefix)?;
+    policy::write_communities(out, &announce.communities)?;
     match &announce.health {
         Some(health) => writeln!(out, "health = {}", inline_health(health)),
         None => Ok(()),

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use crate::community::NoCommunity;
 use petiole_prefix::{Prefix, PrefixError};
 
 /// What is wrong, and what to write. `section` is written as in the file: `[node]`, `[[bgp.peer]]`, `health`.
@@ -245,6 +246,42 @@ pub enum Problem {
         text: String,
         /// The nearest kind.
         near: Option<&'static str>,
+    },
+    /// A text that is no community.
+    #[error("`communities` in {section} has {text}: {why}")]
+    BadCommunity {
+        /// Where.
+        section: &'static str,
+        /// What was written, quoted.
+        text: String,
+        /// What one looks like.
+        why: NoCommunity,
+    },
+    /// The community that a drain sets.
+    #[error(
+        "`communities` in {section} has GRACEFUL_SHUTDOWN (65535:0, RFC 8326), with which leaves avoid this node for ever: remove it, and say `petiole drain` when the node is to go"
+    )]
+    DrainCommunity {
+        /// Where.
+        section: &'static str,
+    },
+    /// More communities than messages have room for.
+    #[error("`communities` in {section} has {count}: write {max} at most, so that a message has room for prefixes")]
+    TooManyCommunities {
+        /// Where.
+        section: &'static str,
+        /// How many.
+        count: usize,
+        /// How many there may be.
+        max: usize,
+    },
+    /// A role that a node does not have.
+    #[error(
+        "`role` in [[bgp.peer]] is {text}: a node is a leaf's customer, or the client of a route server, so write \"customer\", \"rs-client\", or false to say nothing (RFC 9234)"
+    )]
+    BadRole {
+        /// What was written, quoted.
+        text: String,
     },
     /// An action that does not exist.
     #[error("there is no action {text} of max_prefix{} warn, restart and idle", suggest(near, "the actions are"))]

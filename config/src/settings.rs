@@ -4,7 +4,7 @@ mod bfd;
 mod policy;
 
 pub use bfd::BfdSettings;
-pub use policy::{MaxPrefixAction, MaxPrefixSettings, PeerPolicy};
+pub use policy::{MaxPrefixAction, MaxPrefixSettings, PeerPolicy, PeerRole};
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -14,6 +14,8 @@ use std::time::Duration;
 
 use petiole_prefix::Prefix;
 use serde::{Deserialize, Serialize};
+
+use crate::community::Community;
 
 /// Everything one agent was told, validated.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -111,6 +113,8 @@ pub struct BgpSettings {
     pub listen: SocketAddr,
     /// Whether a default route learned from a leaf may enter the kernel; default false.
     pub accept_default: bool,
+    /// What everything announced carries; default nothing.
+    pub communities: BTreeSet<Community>,
     /// At least one, no neighbour twice.
     pub peers: Vec<PeerSettings>,
 }
@@ -230,6 +234,8 @@ pub struct Announce {
     pub kind: AnnounceKind,
     /// What is announced; a host prefix for `anycast`.
     pub prefix: Prefix,
+    /// What it carries beside the communities of `[bgp]` and of the leaf.
+    pub communities: BTreeSet<Community>,
     /// The gate: announced only while healthy. `None` announces always.
     pub health: Option<HealthSettings>,
 }

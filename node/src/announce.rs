@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 
 use petiole_bgp::Originated;
-use petiole_config::AnnounceKind;
+use petiole_bgp::wire::{GRACEFUL_SHUTDOWN, OutCommunities};
+use petiole_config::{AnnounceKind, Community};
 use petiole_dataplane::{AddressWant, Route, RouteKey, RouteKind, RouteState, Scope, ident};
 use petiole_prefix::{Family, Prefix};
 
@@ -13,6 +15,7 @@ use crate::effect::Effect;
 use crate::event::Event;
 use crate::health::{Gate, Verdict};
 use crate::node::Node;
+use crate::policy;
 
 impl Node {
     /// From facts to announcements and to what the kernel should hold.
@@ -73,7 +76,7 @@ impl Node {
             let Some(ownership) = &decision.ownership else { continue };
             match Originated::new(*prefix, ownership.clone()) {
                 Ok(originated) => {
-                    set.insert(*prefix, originated);
+                    set.insert(*prefix, originated.with_communities(self.communities_of(prefix)));
                 }
                 Err(error) => {
                     self.guard_stops += 1;
@@ -84,6 +87,15 @@ impl Node {
         if let Some(speaker) = &mut self.speaker {
             speaker.set_originated(set, self.now.mono);
         }
+    }
+
+    /// What a prefix is announced with, but for what belongs to single leaves.
+    fn communities_of(&self, prefix: &Prefix) -> Arc<OutCommunities> {
+        let general = self.settings.bgp.iter().flat_map(|b| &b.communities);
+        let own = self.settings.announce.iter().filter(|a| a.prefix == *prefix).flat_map(|a| &a.communities);
+        // RFC 8326 section 4.1.
+        let drain = self.is_draining().then_some(&Community::Standard(GRACEFUL_SHUTDOWN));
+        Arc::new(policy::communities(general.chain(own).chain(drain)))
     }
 
     fn want_in_kernel(&mut self, withdrawn: &BTreeSet<Prefix>) {

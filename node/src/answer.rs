@@ -13,6 +13,7 @@ use crate::effect::Effect;
 use crate::fib::Verdict;
 use crate::input::QueryId;
 use crate::node::Node;
+use crate::policy;
 use crate::sessions::peer_id;
 use crate::view::{
     AdvertisedView, Answer, BlockView, BlocksView, FibEntry, PathView, PeerView, PoolView, Query, RouteTable,
@@ -161,7 +162,10 @@ impl Node {
                 prefix: a.prefix,
                 peer: a.peer.to_string(),
                 ownership: a.ownership.to_string(),
-                next_hop: a.sent.map(|s| s.next_hop),
+                next_hop: a.sent.as_ref().map(|s| s.next_hop),
+                communities: a.sent.as_ref().map_or_else(Vec::new, |s| {
+                    policy::written(s.communities.standard(), s.communities.extended(), s.communities.large())
+                }),
                 age_seconds: a.sent.map(|s| self.now.mono.saturating_sub(s.at).as_secs_f64()),
                 not_announced: a.not_announced.map(|n| n.to_string()),
             })
@@ -255,6 +259,12 @@ fn path_view(path: &petiole_bgp::PathView) -> PathView {
         next_hop: Some(path.attributes.next_hop),
         as_path: path.attributes.as_path.to_string(),
         med: path.attributes.med,
+        communities: policy::written(
+            &path.attributes.communities,
+            &path.attributes.extended_communities,
+            &path.attributes.large_communities,
+        ),
+        only_to_customer: path.attributes.only_to_customer,
     }
 }
 

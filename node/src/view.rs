@@ -233,6 +233,12 @@ pub struct PathView {
     pub as_path: String,
     /// MULTI_EXIT_DISC.
     pub med: Option<u32>,
+    /// Communities of all kinds, as the configuration writes them.
+    #[serde(default)]
+    pub communities: Vec<String>,
+    /// Only-to-Customer (RFC 9234): as received, or the leaf's AS, which is what it means to have it from a provider.
+    #[serde(default)]
+    pub only_to_customer: Option<u32>,
 }
 
 /// One prefix of ours towards one leaf, for `petiole bgp routes advertised`.
@@ -246,6 +252,9 @@ pub struct AdvertisedView {
     pub ownership: String,
     /// With which next hop; `None` when it was not told.
     pub next_hop: Option<IpAddr>,
+    /// With which communities.
+    #[serde(default)]
+    pub communities: Vec<String>,
     /// How long ago it was told.
     pub age_seconds: Option<f64>,
     /// Why it was not told.

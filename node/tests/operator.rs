@@ -9,7 +9,7 @@ use std::time::Duration;
 use petiole_node::bgp::wire::ShutdownText;
 use petiole_node::bgp::{PeerId, SessionState};
 use petiole_node::store::memory::Memory;
-use petiole_node::view::{Answer, DrainView, PeerOrder, PeerView, Query, StatusView};
+use petiole_node::view::{Answer, DrainView, PeerOrder, PeerView, Query, RouteTable, StatusView};
 use world::{Kernel, World, ip};
 
 const LEAF: &str = "10.122.101.0";
@@ -237,4 +237,56 @@ fn orders_that_cannot_be_say_what_to_do() {
     order(&mut world, PeerOrder::Disable { message: None });
     let error = world.refused(Query::Peer { peer: leaf(), order: PeerOrder::Refresh });
     assert!(error.contains("`petiole bgp enable 10.122.101.0` enables it"), "{error}");
+}
+
+const MARKED: &str = r#"
+[node]
+name = "worker1"
+roles = ["ingress"]
+router_id = "10.122.0.11"
+addresses = ["10.122.0.11/32"]
+
+[store]
+etcd = { endpoints = ["http://10.122.0.1:2379"] }
+
+[bgp]
+asn = 4200000011
+communities = ["65000:1"]
+
+[[bgp.peer]]
+address = "10.122.101.0"
+asn = 65001
+communities = ["65000:1:2"]
+
+[[announce]]
+kind = "service-range"
+prefix = "10.123.0.0/17"
+communities = ["rt:65000:7"]
+"#;
+
+/// What the leaf holds of a prefix, with its communities of all kinds.
+fn carried(world: &World, prefix: &str) -> (Vec<u32>, usize, usize) {
+    let paths = world.leaves[&ip(LEAF)].speaker.routes_received(None, Some(world::p(prefix)));
+    let attributes = &paths[0].attributes;
+    (attributes.communities.to_vec(), attributes.large_communities.len(), attributes.extended_communities.len())
+}
+
+#[test]
+fn rfc8326_4_1_a_drain_is_told_with_the_community_beside_those_that_are_configured() {
+    let mut world = World::new(MARKED);
+    world.run_for(seconds(5));
+    let mark = 0xfde8_0001;
+    assert_eq!(carried(&world, "10.122.0.11/32"), (vec![mark], 1, 0));
+    assert_eq!(carried(&world, "10.123.0.0/17"), (vec![mark], 1, 1));
+    drain(&mut world, Some(10));
+    world.run_for(seconds(1));
+    assert_eq!(carried(&world, "10.122.0.11/32"), (vec![mark, 0xffff_0000], 1, 0));
+    assert_eq!(carried(&world, "10.123.0.0/17"), (vec![mark, 0xffff_0000], 1, 1));
+    let Answer::Advertised(views) = world.ask(Query::Routes { table: RouteTable::Advertised, peer: None }) else {
+        panic!("no table")
+    };
+    assert_eq!(views[1].communities, ["65000:1", "graceful-shutdown", "65000:1:2", "rt:65000:7"]);
+    world.ask(Query::Undrain);
+    world.run_for(seconds(1));
+    assert_eq!(carried(&world, "10.122.0.11/32"), (vec![mark], 1, 0));
 }

@@ -136,6 +136,13 @@ impl AdjOut {
         }
     }
 
+    pub(crate) fn set_communities(&mut self, communities: &OutCommunities) {
+        if *self.ctx.communities != *communities {
+            self.ctx.communities = Arc::new(communities.clone());
+            self.stale = true;
+        }
+    }
+
     pub(crate) const fn context(&self) -> &OutContext {
         &self.ctx
     }
@@ -215,15 +222,27 @@ impl AdjOut {
         family: Family,
         now: Duration,
     ) -> Option<Flush> {
-        let attributes = self.ctx.attributes(family).ok()?;
-        let fresh = |p: &&Prefix| {
-            let known = self.told.get(*p).is_some_and(|told| told.attributes == attributes);
-            p.family() == family && !self.stopped.contains(*p) && (!known || self.again.contains(*p))
-        };
-        let mut news: Vec<Prefix> = originated.keys().filter(fresh).copied().collect();
-        if news.is_empty() {
-            return None;
+        let usual = self.ctx.attributes(family).ok()?;
+        // One set of attributes for all that have the same communities of their own.
+        let mut kinds: BTreeMap<&OutCommunities, Arc<OutAttributes>> = BTreeMap::new();
+        let mut chosen: Option<Arc<OutAttributes>> = None;
+        let mut news = Vec::new();
+        for (prefix, ours) in originated.iter().filter(|(p, _)| p.family() == family && !self.stopped.contains(*p)) {
+            let own = ours.communities().as_ref();
+            let attributes = kinds.entry(own).or_insert_with(|| {
+                let communities = Arc::new(self.ctx.communities.and(own));
+                Arc::new(OutAttributes { communities, ..OutAttributes::clone(&usual) })
+            });
+            let known = self.told.get(prefix).is_some_and(|told| told.attributes == *attributes);
+            if known && !self.again.contains(prefix) {
+                continue;
+            }
+            // The others follow in a message of their own.
+            if Arc::ptr_eq(chosen.get_or_insert_with(|| Arc::clone(attributes)), attributes) {
+                news.push(*prefix);
+            }
         }
+        let attributes = chosen?;
         let mut bytes = Vec::new();
         news.truncate(attributes.announce(&news, &mut bytes));
         for prefix in &news {
@@ -235,7 +254,11 @@ impl AdjOut {
 
     /// What the peer was told of a prefix.
     pub(crate) fn told(&self, prefix: &Prefix) -> Option<SentView> {
-        self.told.get(prefix).map(|t| SentView { at: t.at, next_hop: t.attributes.next_hop })
+        self.told.get(prefix).map(|t| SentView {
+            at: t.at,
+            next_hop: t.attributes.next_hop,
+            communities: Arc::clone(&t.attributes.communities),
+        })
     }
 
     /// Why a prefix of ours was not told, if it was not.

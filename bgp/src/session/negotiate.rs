@@ -73,6 +73,7 @@ pub(crate) fn our_open(local: &LocalConfig, peer: &PeerConfig, own: &OwnRestart,
     if circumstances.over_ipv6 && peer.families.contains(&Family::V4) {
         capabilities.push(Capability::ExtendedNextHop(vec![ExtendedNextHop::IPV4_OVER_IPV6]));
     }
+    capabilities.extend(peer.role.map(Capability::Role));
     Open { asn: local.asn, hold_time: peer.hold_time, router_id: local.router_id, capabilities }
 }
 
@@ -85,6 +86,7 @@ pub(crate) fn negotiate(ours: &Open, theirs: Open, peer: &PeerConfig) -> Result<
         return Err(Notification::new(ErrorCode::Open, 2));
     }
     let families = families(&theirs, peer)?;
+    let role = role(&theirs, peer)?;
     let (offered, has) = (&ours.capabilities, &theirs.capabilities);
     let both = |c: &Capability| offered.contains(c) && has.contains(c);
     let graceful_restart = has.iter().rev().find_map(|c| match c {
@@ -107,10 +109,7 @@ pub(crate) fn negotiate(ours: &Open, theirs: Open, peer: &PeerConfig) -> Result<
         extended_out: both(&Capability::ExtendedMessage),
         notification_restart: offered.iter().any(offers_notification)
             && graceful_restart.as_ref().is_some_and(|g| g.notification),
-        role: has.iter().find_map(|c| match c {
-            Capability::Role(role) => Some(*role),
-            _ => None,
-        }),
+        role,
         long_lived: long_lived.filter(|_| graceful_restart.is_some()),
         graceful_restart,
         update: UpdateContext {
@@ -126,6 +125,27 @@ pub(crate) fn negotiate(ours: &Open, theirs: Open, peer: &PeerConfig) -> Result<
         capabilities_received: theirs.capabilities,
     })
 }
+
+/// Their role, which must be the one that belongs to ours (RFC 9234 section 4.2).
+fn role(theirs: &Open, peer: &PeerConfig) -> Result<Option<Role>, Notification> {
+    let mut said = theirs.capabilities.iter().filter_map(|c| match c {
+        Capability::Role(role) => Some(*role),
+        _ => None,
+    });
+    let role = said.next();
+    // Several that differ are a mismatch, whatever ours is.
+    let several = said.any(|other| Some(other) != role);
+    let ours = peer.role.map(Role::counterpart);
+    let fits = match (ours, role) {
+        (None, _) => true,
+        (Some(_), None) => !peer.strict_role,
+        (Some(wanted), Some(role)) => role == wanted,
+    };
+    if several || !fits { Err(Notification::new(ErrorCode::Open, ROLE_MISMATCH)) } else { Ok(role) }
+}
+
+/// RFC 9234 section 4.2.
+const ROLE_MISMATCH: u8 = 11;
 
 /// The families spoken on both sides.
 fn families(theirs: &Open, peer: &PeerConfig) -> Result<BTreeSet<Family>, Notification> {

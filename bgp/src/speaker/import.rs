@@ -7,7 +7,7 @@ use petiole_prefix::Prefix;
 
 use crate::guard::Originated;
 use crate::rib::Reason;
-use crate::wire::{self, Attributes};
+use crate::wire::{self, Attributes, Role};
 
 /// What the policy knows of us and of the session.
 pub(super) struct ImportContext<'a> {
@@ -18,6 +18,14 @@ pub(super) struct ImportContext<'a> {
     /// What we tell the peer to send to.
     pub(super) next_hops: [Option<IpAddr>; 2],
     pub(super) originated: &'a BTreeMap<Prefix, Originated>,
+}
+
+/// Marks what a provider or a route server sent (RFC 9234 section 5): from here it could go to customers only. It goes nowhere;
+/// the mark is kept for who looks at the route.
+pub(super) fn mark(attributes: &mut Attributes, role: Option<Role>, peer_asn: u32) {
+    if let Some(Role::Customer | Role::RouteServerClient) = role {
+        attributes.only_to_customer.get_or_insert(peer_asn);
+    }
 }
 
 /// Why paths with these attributes are refused; `None` if they are welcome.

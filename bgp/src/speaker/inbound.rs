@@ -204,6 +204,7 @@ impl Speaker {
     ) -> Result<(), Reset> {
         let Self { peers, rib, events, originated, local, .. } = self;
         let Some(peer) = peers.get_mut(&id) else { return Ok(()) };
+        let role = peer.config.role;
         let counters = &mut peer.counters;
         counters.updates_in += 1;
         let Some(c) = peer.conns.iter_mut().find(|c| c.id == conn) else { return Ok(()) };
@@ -251,10 +252,11 @@ impl Speaker {
             originated,
         };
         let only_classic = update.mp_announced.is_none() && update.withdrawn.iter().all(Option::is_none);
-        for announcement in [update.mp_announced, update.announced.clone()].into_iter().flatten() {
+        for mut announcement in [update.mp_announced, update.announced.clone()].into_iter().flatten() {
             *budget = budget.saturating_sub(announcement.field.count());
             counters.announced_in += announcement.field.count() as u64;
             let verdict = import::verdict(&announcement.attributes, &ctx);
+            import::mark(&mut announcement.attributes, role, negotiated.asn);
             let attributes = rib.intern(announcement.attributes);
             session.adj_in.announce(rib, &announcement.field, attributes, verdict);
             if clean && only_classic {

@@ -244,7 +244,7 @@ impl Speaker {
                 IpAddr::V6(a) if a.is_unicast_link_local() => Some(a),
                 _ => None,
             },
-            communities: Arc::default(),
+            communities: Arc::new(peer.config.communities.clone()),
             max_message_len,
             next_hop_v4,
             next_hop_v6,

@@ -10,7 +10,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use serde::Serialize;
 
 pub use as_path::{AsPath, Segment, SegmentKind};
-pub use communities::{OutCommunities, TooManyCommunities};
+pub use communities::{GRACEFUL_SHUTDOWN, OutCommunities, TooManyCommunities};
 pub(super) use decode::Scan;
 pub use encode::{OutAttributes, end_of_rib, withdraw};
 

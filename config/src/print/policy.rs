@@ -1,9 +1,16 @@
 //! What limits a leaf, as text.
 
+use std::collections::BTreeSet;
 use std::fmt::{Result, Write};
 
+use crate::community::Community;
 use crate::duration;
 use crate::settings::{MaxPrefixAction, PeerPolicy};
+
+pub(super) fn write_communities(out: &mut String, communities: &BTreeSet<Community>) -> Result {
+    let communities: Vec<String> = communities.iter().map(|c| format!("\"{c}\"")).collect();
+    writeln!(out, "communities = [{}]", communities.join(", "))
+}
 
 pub(super) fn write(out: &mut String, policy: &PeerPolicy) -> Result {
     let max = &policy.max_prefix;
@@ -21,5 +28,11 @@ pub(super) fn write(out: &mut String, policy: &PeerPolicy) -> Result {
     if let Some(time) = policy.send_hold_time {
         writeln!(out, "send_hold_time = \"{}\"", duration::print(time))?;
     }
+    match policy.role {
+        Some(role) => writeln!(out, "role = \"{}\"", role.name())?,
+        None => writeln!(out, "role = false")?,
+    }
+    writeln!(out, "strict_role = {}", policy.strict_role)?;
+    write_communities(out, &policy.communities)?;
     writeln!(out, "delay_open = \"{}\"", duration::print(policy.delay_open))
 }

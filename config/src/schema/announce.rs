@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{AnnounceDraft, inline};
+use super::{AnnounceDraft, inline, policy};
 use crate::duration;
 use crate::problem::{Notice, Problem};
 use crate::ranges;
@@ -35,13 +35,14 @@ fn read_one(report: &mut Report<'_>, section: &Section<'_>) -> Option<AnnounceDr
             None
         }
     };
+    let communities = policy::communities(report, section);
     let (At { at, value: prefix }, kind) = (prefix?, kind?);
     if let Some(why) = ranges::useless(&prefix) {
         let wanted = "a prefix that the fabric can route, such as \"10.122.255.1/32\"";
         let (section, key) = (ANNOUNCE.name, "prefix");
         report.error(at, Problem::UselessAddress { section, key, addr: prefix.to_string(), why, wanted });
     }
-    Some(AnnounceDraft { announce: At { at, value: Announce { kind, prefix, health } } })
+    Some(AnnounceDraft { announce: At { at, value: Announce { kind, prefix, communities, health } } })
 }
 
 fn read_kind(report: &mut Report<'_>, field: &Field<'_>) -> Option<AnnounceKind> {
@@ -199,7 +200,7 @@ const MAX_COUNT: u64 = 1000;
 const CHECKS: [&str; 3] = ["http", "tcp", "command"];
 pub(super) const ANNOUNCE: Shape = Shape {
     name: "[[announce]]",
-    keys: &["kind", "prefix", "health"],
+    keys: &["kind", "prefix", "communities", "health"],
     wanted: "a section with double brackets, [[announce]]",
 };
 pub(super) const HEALTH: Shape = Shape {

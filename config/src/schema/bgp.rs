@@ -19,6 +19,7 @@ pub(super) fn read(report: &mut Report<'_>, root: &Section<'_>) -> Option<BgpDra
         at: bgp.at,
         asn: asn.and_then(|field| read_own_asn(report, &field)),
         listen,
+        communities: policy::communities(report, &bgp),
         accept_default: bgp.field("accept_default").and_then(|f| f.boolean(report)).unwrap_or(false),
         first_peer: peers.first().map(|peer| peer.at),
         peers: peers.iter().filter_map(|peer| read_peer(report, peer, restart)).collect(),
@@ -227,7 +228,7 @@ impl PeerSettings {
 
 pub(super) const BGP: Shape = Shape {
     name: "[bgp]",
-    keys: &["asn", "listen", "accept_default", "graceful_restart", "peer"],
+    keys: &["asn", "listen", "accept_default", "graceful_restart", "communities", "peer"],
     wanted: "a section, [bgp]",
 };
 pub(super) const PEER: Shape = Shape {
@@ -241,6 +242,9 @@ pub(super) const PEER: Shape = Shape {
         "passive",
         "bfd",
         "max_prefix",
+        "role",
+        "strict_role",
+        "communities",
         "send_hold_time",
         "delay_open",
         "local_address",

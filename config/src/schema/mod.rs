@@ -16,6 +16,7 @@ use toml::de::DeTable;
 
 pub(crate) use node::check_name;
 
+use crate::community::Community;
 use crate::reader::{At, ROOT, Report, Section, Shape};
 use crate::settings::{Announce, EtcdSettings, Paths, PeerSettings, PoolSettings, Role};
 
@@ -56,6 +57,7 @@ pub(crate) struct BgpDraft {
     pub(crate) asn: Option<At<u32>>,
     pub(crate) listen: Option<At<std::net::SocketAddr>>,
     pub(crate) accept_default: bool,
+    pub(crate) communities: std::collections::BTreeSet<Community>,
     pub(crate) peers: Vec<PeerDraft>,
     /// Where the first `[[bgp.peer]]` is, readable or not.
     pub(crate) first_peer: Option<usize>,

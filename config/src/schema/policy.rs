@@ -1,20 +1,72 @@
 //! The keys of `[[bgp.peer]]` that limit a leaf.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::inline;
+use crate::community::Community;
 use crate::duration;
 use crate::problem::Problem;
 use crate::reader::{Field, Report, Section, Shape, nearest, quoted};
-use crate::settings::{MaxPrefixAction, MaxPrefixSettings, PeerPolicy};
+use crate::settings::{MaxPrefixAction, MaxPrefixSettings, PeerPolicy, PeerRole};
 
 pub(super) fn read(report: &mut Report<'_>, peer: &Section<'_>, hold_time: Duration) -> PeerPolicy {
     let max_prefix = inline(report, peer, "max_prefix", &MAX_PREFIX).map(|table| read_max_prefix(report, &table));
     PeerPolicy {
         max_prefix: max_prefix.unwrap_or_default(),
         send_hold_time: peer.field("send_hold_time").and_then(|f| read_send_hold(report, &f, hold_time)),
+        role: match peer.field("role") {
+            Some(field) => read_role(report, &field),
+            None => PeerPolicy::default().role,
+        },
+        strict_role: peer.field("strict_role").and_then(|f| f.boolean(report)).unwrap_or(false),
+        communities: communities(report, peer),
         delay_open: peer.field("delay_open").and_then(|f| read_delay_open(report, &f)).unwrap_or_default(),
     }
+}
+
+/// `communities = [...]`, which three sections have.
+pub(super) fn communities(report: &mut Report<'_>, section: &Section<'_>) -> BTreeSet<Community> {
+    let Some(field) = section.field("communities") else { return BTreeSet::new() };
+    let items = field.items(report, "a list such as [\"65000:1\", \"65000:1:2\", \"rt:65000:1\"]").unwrap_or_default();
+    let mut communities = BTreeSet::new();
+    for item in &items {
+        let Some(text) = item.string(report, "strings, such as [\"65000:1\"]") else { continue };
+        match text.parse::<Community>() {
+            Ok(community) if community.is_drain() => {
+                report.error(item.at, Problem::DrainCommunity { section: item.section });
+            }
+            Ok(community) => {
+                communities.insert(community);
+            }
+            Err(why) => {
+                let (section, text) = (item.section, quoted(text));
+                report.error(item.at, Problem::BadCommunity { section, text, why });
+            }
+        }
+    }
+    if communities.len() > MOST_COMMUNITIES {
+        let (section, count) = (field.section, communities.len());
+        report.error(field.at, Problem::TooManyCommunities { section, count, max: MOST_COMMUNITIES });
+    }
+    communities
+}
+
+fn read_role(report: &mut Report<'_>, field: &Field<'_>) -> Option<PeerRole> {
+    let text = match field.as_str() {
+        Some(text) => text,
+        None => {
+            if field.boolean(report) == Some(true) {
+                report.error(field.at, Problem::BadRole { text: "true".to_owned() });
+            }
+            return None;
+        }
+    };
+    let role = PeerRole::ALL.into_iter().find(|role| role.name() == text);
+    if role.is_none() {
+        report.error(field.at, Problem::BadRole { text: quoted(text) });
+    }
+    role
 }
 
 fn read_max_prefix(report: &mut Report<'_>, table: &Section<'_>) -> MaxPrefixSettings {
@@ -86,6 +138,9 @@ fn within(
     report.error(field.at, Problem::DurationRange { section, key, value, min, max });
     None
 }
+
+/// Three lists of so many leave a message room for prefixes, whatever their kind.
+const MOST_COMMUNITIES: usize = 64;
 
 pub(super) const MAX_PREFIX: Shape = Shape {
     name: "max_prefix",

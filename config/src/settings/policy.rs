@@ -1,19 +1,64 @@
 //! What a leaf may do, and what it is told.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::community::Community;
+
 /// The keys of `[[bgp.peer]]` that limit a leaf.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct PeerPolicy {
     /// How many prefixes it may send; default 1,000,000 of each family, and only a warning beyond.
     pub max_prefix: MaxPrefixSettings,
     /// How long it may take nothing of what it is sent. `None`: 8 minutes or twice the hold time, whichever is more; zero: for
     /// ever.
     pub send_hold_time: Option<Duration>,
+    /// What we are to it (RFC 9234); default its customer. `None`: nothing is said.
+    pub role: Option<PeerRole>,
+    /// Whether a leaf that says no role is refused; default false.
+    pub strict_role: bool,
+    /// What everything announced to it carries beside the communities of `[bgp]`.
+    pub communities: BTreeSet<Community>,
     /// How long our OPEN waits for the leaf's; default 0: it is sent at once.
     pub delay_open: Duration,
+}
+
+impl Default for PeerPolicy {
+    fn default() -> Self {
+        Self {
+            max_prefix: MaxPrefixSettings::default(),
+            send_hold_time: None,
+            role: Some(PeerRole::Customer),
+            strict_role: false,
+            communities: BTreeSet::new(),
+            delay_open: Duration::ZERO,
+        }
+    }
+}
+
+/// What a node can be to a leaf (RFC 9234 section 4.1).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum PeerRole {
+    /// The leaf takes its packets anywhere.
+    Customer,
+    /// The leaf is a route server.
+    RouteServerClient,
+}
+
+impl PeerRole {
+    /// The names as the configuration writes them.
+    pub const ALL: [Self; 2] = [Self::Customer, Self::RouteServerClient];
+
+    /// The role as the configuration writes it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Customer => "customer",
+            Self::RouteServerClient => "rs-client",
+        }
+    }
 }
 
 /// `max_prefix = { ... }`.

@@ -303,3 +303,36 @@ fn how_a_leaf_is_watched_is_read() {
     assert_eq!(bfd("bfd = {}"), watched(300, 3, false));
     assert_eq!(bfd("bfd = { interval = \"50ms\", multiplier = 5, strict = true }"), watched(50, 5, true));
 }
+
+#[test]
+fn communities_and_roles_are_read() {
+    let text = r#"[store]
+embedded = "/s"
+[bgp]
+asn = 65010
+communities = ["65000:1", "65000:1"]
+[[bgp.peer]]
+address = "10.0.0.1"
+asn = 65001
+communities = ["65000:1:2"]
+role = false
+[[bgp.peer]]
+address = "10.0.1.1"
+asn = 65001
+role = "rs-client"
+strict_role = true
+[[announce]]
+kind = "service-range"
+prefix = "10.123.0.0/17"
+communities = ["rt:65000:1", "no-export"]
+"#;
+    let settings = good(text);
+    let written = |set: &std::collections::BTreeSet<Community>| set.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let bgp = settings.bgp.unwrap();
+    assert_eq!(written(&bgp.communities), ["65000:1"]);
+    assert_eq!(written(&bgp.peers[0].policy.communities), ["65000:1:2"]);
+    assert_eq!(bgp.peers[0].policy.role, None);
+    assert_eq!(bgp.peers[1].policy.role, Some(PeerRole::RouteServerClient));
+    assert!(bgp.peers[1].policy.strict_role);
+    assert_eq!(written(&settings.announce[0].communities), ["no-export", "rt:65000:1"]);
+}

@@ -164,10 +164,21 @@ fn announce() -> impl Strategy<Value = Announce> {
         rise,
         fall,
     });
-    (any::<bool>(), prefix(), prop::option::of(health)).prop_map(|(anycast, prefix, health)| match anycast {
-        true => Announce { kind: AnnounceKind::Anycast, prefix: Prefix::host(prefix.addr()), health },
-        false => Announce { kind: AnnounceKind::ServiceRange, prefix, health },
-    })
+    (any::<bool>(), prefix(), communities(), prop::option::of(health)).prop_map(
+        |(anycast, prefix, communities, health)| match anycast {
+            true => Announce { kind: AnnounceKind::Anycast, prefix: Prefix::host(prefix.addr()), communities, health },
+            false => Announce { kind: AnnounceKind::ServiceRange, prefix, communities, health },
+        },
+    )
+}
+
+fn communities() -> impl Strategy<Value = std::collections::BTreeSet<Community>> {
+    let one = prop_oneof![
+        (1u32..0xffff_0000).prop_map(Community::Standard),
+        any::<[u32; 3]>().prop_map(Community::Large),
+        any::<[u8; 8]>().prop_map(Community::Extended),
+    ];
+    prop::collection::btree_set(one, 0..3)
 }
 
 fn policy() -> impl Strategy<Value = PeerPolicy> {
@@ -178,13 +189,18 @@ fn policy() -> impl Strategy<Value = PeerPolicy> {
         Just(MaxPrefixAction::Idle),
     ];
     let send_hold = prop::option::of(prop_oneof![Just(0u64), 65_536u64..200_000]);
-    (1u32.., action, 1u8..=100, send_hold, 0u64..=240).prop_map(move |(limit, action, warn_at, send_hold, delay)| {
-        PeerPolicy {
+    let role = prop_oneof![Just(None), prop::sample::select(&PeerRole::ALL[..]).prop_map(Some)];
+    let limits = (1u32.., action, 1u8..=100, send_hold, 0u64..=240);
+    (limits, role, any::<bool>(), communities()).prop_map(
+        move |((limit, action, warn_at, send_hold, delay), role, strict_role, communities)| PeerPolicy {
             max_prefix: MaxPrefixSettings { limit, action, warn_at },
             send_hold_time: send_hold.map(seconds),
+            role,
+            strict_role,
+            communities,
             delay_open: seconds(delay),
-        }
-    })
+        },
+    )
 }
 
 fn restart() -> impl Strategy<Value = GracefulRestartSettings> {
@@ -226,8 +242,9 @@ fn bgp() -> impl Strategy<Value = BgpSettings> {
             graceful_restart,
         }
     });
-    (65536u32..u32::MAX, any::<u16>(), any::<bool>(), prop::collection::vec(peer, 1..3)).prop_map(
-        |(asn, port, accept_default, peers)| BgpSettings {
+    (65536u32..u32::MAX, any::<u16>(), any::<bool>(), communities(), prop::collection::vec(peer, 1..3)).prop_map(
+        |(asn, port, accept_default, communities, peers)| BgpSettings {
+            communities,
             asn,
             listen: (Ipv6Addr::UNSPECIFIED, port).into(),
             accept_default,

@@ -7,7 +7,7 @@ fn p(text: &str) -> Prefix {
 }
 
 fn announce(kind: AnnounceKind, prefix: &str) -> Announce {
-    Announce { kind, prefix: p(prefix), health: None }
+    Announce { kind, prefix: p(prefix), communities: Default::default(), health: None }
 }
 
 fn facts<'a>(configured: Vec<Configured<'a>>, addresses: &'a [Prefix]) -> Facts<'a> {
@@ -116,7 +116,7 @@ proptest! {
         range in (any::<u32>(), 1u8..=32), gate in 0u8..3, verdicts in any::<u64>(),
     ) {
         let prefix = |(addr, len): (u32, u8)| Prefix::truncated(std::net::Ipv4Addr::from_bits(addr).into(), len).unwrap();
-        let service = Announce { kind: AnnounceKind::ServiceRange, prefix: prefix(range), health: None };
+        let service = Announce { kind: AnnounceKind::ServiceRange, prefix: prefix(range), communities: Default::default(), health: None };
         let gate = match gate { 0 => GateState::Ungated, 1 => GateState::Open(String::new()), _ => GateState::Closed(String::new()) };
         let closed = matches!(gate, GateState::Closed(_));
         let facts = Facts {

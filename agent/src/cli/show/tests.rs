@@ -199,6 +199,8 @@ fn peers_show_bfd_where_it_is_used() {
 
 fn path() -> PathView {
     PathView {
+        communities: Vec::new(),
+        only_to_customer: None,
         prefix: "10.123.129.0/26".parse().unwrap(),
         peer: "10.122.101.0".into(),
         used: true,
@@ -229,6 +231,7 @@ fn paths_carry_their_fate() {
 #[test]
 fn advertisements_say_what_was_told_or_why_not() {
     let told = AdvertisedView {
+        communities: Vec::new(),
         prefix: "10.123.128.0/26".parse().unwrap(),
         peer: "10.122.101.0".into(),
         ownership: "block".into(),

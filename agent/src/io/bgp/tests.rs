@@ -41,7 +41,8 @@ impl Rig {
     fn with(listen: Option<SocketAddr>, peers: Vec<PeerSettings>) -> Self {
         let (sender, inputs) = mpsc::channel(16);
         let listen = listen.unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)));
-        let settings = BgpSettings { asn: 65001, listen, accept_default: false, peers };
+        let settings =
+            BgpSettings { asn: 65001, listen, accept_default: false, communities: Default::default(), peers };
         let (connections, arrivals) = Connections::start(Some(&settings), sender);
         Self { connections, arrivals, inputs }
     }

@@ -13,6 +13,7 @@ mod limits;
 mod link_local;
 mod load;
 mod operator;
+mod policy;
 mod verdict;
 
 use std::collections::BTreeMap;
@@ -278,7 +279,7 @@ fn ipv6_waits_for_a_next_hop_on_an_ipv4_session() {
     // Another one is told; losing it withdraws.
     script.with(|s, now| s.set_next_hops(peer, None, Some("fd00:122:101::3".parse().unwrap()), now));
     assert_eq!(script.sent(conn).len(), 3);
-    let sent = script.speaker.routes_advertised(None)[1].sent.unwrap();
+    let sent = script.speaker.routes_advertised(None)[1].sent.clone().unwrap();
     assert_eq!(sent.next_hop, ip("fd00:122:101::3"));
     script.with(|s, now| s.set_next_hops(peer, None, None, now));
     assert_eq!(script.sent(conn).len(), 4);

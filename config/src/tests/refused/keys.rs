@@ -33,20 +33,20 @@ router-id = "1.2.3.4""#,
             ),
             (
                 "[bgp]\nasn = 65010\nas = 1",
-                r#"3:1: [bgp] has no key "as": did you mean "asn"? Its keys are asn, listen, accept_default, graceful_restart, peer"#,
+                r#"3:1: [bgp] has no key "as": did you mean "asn"? Its keys are asn, listen, accept_default, graceful_restart, communities, peer"#,
             ),
             (
                 r#"[[bgp.peers]]
 address = "10.0.0.1""#,
                 r#"1:3: [bgp] needs `asn`: write the node's own AS number, asn = 4200000011
-1:7: [bgp] has no key "peers": did you mean "peer"? Its keys are asn, listen, accept_default, graceful_restart, peer"#,
+1:7: [bgp] has no key "peers": did you mean "peer"? Its keys are asn, listen, accept_default, graceful_restart, communities, peer"#,
             ),
             (
                 r#"[[announce]]
 kind = "anycast"
 prefix = "10.0.0.1/32"
 helth = {}"#,
-                r#"4:1: [[announce]] has no key "helth": did you mean "health"? Its keys are kind, prefix, health"#,
+                r#"4:1: [[announce]] has no key "helth": did you mean "health"? Its keys are kind, prefix, communities, health"#,
             ),
             (
                 r#"[paths]
@@ -64,7 +64,7 @@ listen_address = "127.0.0.1:9179""#,
         peer,
         &[(
             r#"holdtime = "9s""#,
-            r#"8:1: [[bgp.peer]] has no key "holdtime": did you mean "hold_time"? Its keys are address, interface, asn, hold_time, port, passive, bfd, max_prefix, send_hold_time, delay_open, local_address, password_file, ttl_security, graceful_restart"#,
+            r#"8:1: [[bgp.peer]] has no key "holdtime": did you mean "hold_time"? Its keys are address, interface, asn, hold_time, port, passive, bfd, max_prefix, role, strict_role, communities, send_hold_time, delay_open, local_address, password_file, ttl_security, graceful_restart"#,
         )],
     );
     check(

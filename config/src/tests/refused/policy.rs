@@ -56,3 +56,54 @@ fn bfd_that_cannot_be() {
         ],
     );
 }
+
+#[test]
+fn communities_that_cannot_be() {
+    let what = "a community is 65000:1, 65000:1:2 (large), rt:65000:1 or soo:65000:1 (extended), 0x and 16 hexadecimal digits, or a name such as no-export";
+    let say =
+        |place: &str, section: &str, text: &str| format!("{place}: `communities` in {section} has {text}: {what}");
+    check(
+        peer,
+        &[
+            (r#"communities = ["65000:1", "70000:1"]"#, &say("8:27", "[[bgp.peer]]", "\"70000:1\"")),
+            (
+                r#"communities = "65000:1""#,
+                r#"8:15: `communities` in [[bgp.peer]] is a string: write a list such as ["65000:1", "65000:1:2", "rt:65000:1"]"#,
+            ),
+            (
+                r#"communities = ["graceful-shutdown"]"#,
+                "8:16: `communities` in [[bgp.peer]] has GRACEFUL_SHUTDOWN (65535:0, RFC 8326), with which leaves avoid this node for ever: remove it, and say `petiole drain` when the node is to go",
+            ),
+        ],
+    );
+    check(as_it_is, &[("[bgp]\nasn = 65010\ncommunities = [\"x\"]", &say("3:16", "[bgp]", "\"x\""))]);
+    check(
+        |line| service_range(&format!("\"10.123.0.0/17\"\n{line}")),
+        &[("communities = [\"rt:1\"]", &say("4:16", "[[announce]]", "\"rt:1\""))],
+    );
+    let many: Vec<String> = (0..65).map(|n| format!("\"65000:{n}\"")).collect();
+    check(
+        peer,
+        &[(
+            &format!("communities = [{}]", many.join(", ")),
+            "8:15: `communities` in [[bgp.peer]] has 65: write 64 at most, so that a message has room for prefixes",
+        )],
+    );
+}
+
+#[test]
+fn roles_that_a_node_does_not_have() {
+    let say = |text: &str| {
+        format!(
+            "8:8: `role` in [[bgp.peer]] is {text}: a node is a leaf's customer, or the client of a route server, so write \"customer\", \"rs-client\", or false to say nothing (RFC 9234)"
+        )
+    };
+    check(
+        peer,
+        &[
+            ("role = \"provider\"", &say("\"provider\"")),
+            ("role = true", &say("true")),
+            ("role = 3", "8:8: `role` in [[bgp.peer]] is a number: write true or false"),
+        ],
+    );
+}
