@@ -274,8 +274,8 @@ proptest! {
 /// One change of the table.
 #[derive(Clone, Debug)]
 enum Change {
-    Announce { source: usize, prefix: usize, hops: u32, rejected: bool },
-    Withdraw { source: usize, prefix: usize },
+    Announce { source: usize, prefixes: Vec<usize>, hops: u32, rejected: bool },
+    Withdraw { source: usize, prefixes: Vec<usize> },
     Restart { source: usize },
     Local { prefixes: Vec<usize> },
     Sweep { budget: usize },
@@ -283,10 +283,12 @@ enum Change {
 }
 
 fn any_change() -> impl Strategy<Value = Change> {
+    // Some at once, some twice: a message's prefixes are worked off together.
+    let some = || prop::collection::vec(0..12usize, 1..8);
     prop_oneof![
-        8 => (0..5usize, 0..12usize, 1u32..4, prop::bool::weighted(0.2))
-            .prop_map(|(source, prefix, hops, rejected)| Change::Announce { source, prefix, hops, rejected }),
-        4 => (0..5usize, 0..12usize).prop_map(|(source, prefix)| Change::Withdraw { source, prefix }),
+        8 => (0..5usize, some(), 1u32..4, prop::bool::weighted(0.2))
+            .prop_map(|(source, prefixes, hops, rejected)| Change::Announce { source, prefixes, hops, rejected }),
+        4 => (0..5usize, some()).prop_map(|(source, prefixes)| Change::Withdraw { source, prefixes }),
         1 => (0..5usize).prop_map(|source| Change::Restart { source }),
         1 => prop::collection::vec(0..12usize, 0..4).prop_map(|prefixes| Change::Local { prefixes }),
         2 => (0..10usize).prop_map(|budget| Change::Sweep { budget }),
@@ -309,18 +311,23 @@ proptest! {
             .collect();
         let mut model: BTreeMap<(usize, usize), (u32, bool)> = BTreeMap::new();
         let mut local: BTreeSet<usize> = BTreeSet::new();
+        let fields = |chosen: &[usize]| -> Vec<Vec<Prefix>> {
+            let of = |family| chosen.iter().map(|i| prefixes[*i]).filter(|p| p.family() == family).collect();
+            Family::BOTH.map(of).into_iter().filter(|field: &Vec<Prefix>| !field.is_empty()).collect()
+        };
         let end = [Change::Sweep { budget: 1000 }, Change::Sweep { budget: 1000 }, Change::Fetch];
         for change in changes.into_iter().chain(end) {
             match change {
-                Change::Announce { source, prefix, hops, rejected } => {
+                Change::Announce { source, prefixes, hops, rejected } => {
                     let verdict = rejected.then_some(Reason::RejectedOwnAs);
-                    let attributes = attributes(hops, None, source as u8 + 1);
-                    rib.put(sources[source], &[prefixes[prefix]], attributes, verdict);
-                    model.insert((prefix, source), (hops, rejected));
+                    for field in fields(&prefixes) {
+                        rib.put(sources[source], &field, attributes(hops, None, source as u8 + 1), verdict);
+                    }
+                    model.extend(prefixes.iter().map(|prefix| ((*prefix, source), (hops, rejected))));
                 }
-                Change::Withdraw { source, prefix } => {
-                    rib.take(sources[source], &[prefixes[prefix]]);
-                    model.remove(&(prefix, source));
+                Change::Withdraw { source, prefixes } => {
+                    fields(&prefixes).iter().for_each(|field| rib.take(sources[source], field));
+                    model.retain(|(prefix, from), _| *from != source || !prefixes.contains(prefix));
                 }
                 Change::Restart { source } => {
                     rib.close(sources[source]);

@@ -21,7 +21,7 @@ impl Leaf {
         Ipv4Addr::new(192, 0, 2, self.0)
     }
 
-    /// An address of documentation would be refused as a next hop by nobody; this one is on the link as well.
+    /// The next hop of its IPv6 routes.
     pub(crate) const fn address6(self) -> Ipv6Addr {
         Ipv6Addr::new(0xfd00, 0x192, 0, 0, 0, 0, 0, self.0 as u16)
     }
