@@ -1,4 +1,4 @@
-//! The developer's commands: `cargo xtask demo`, `test`, `check`, `lab`, `bench`, `interop`, `fuzz`.
+//! The developer's commands: `cargo xtask demo`, `test`, `check`, `lab`, `bench`, `interop`, `fuzz`, `mutants`.
 //!
 //! It links nothing of ours: it installs what the machine lacks, builds, then runs the built binaries, so that it starts
 //! on a machine where nothing else builds yet (the etcd client needs `protoc` before its build script runs).
@@ -9,6 +9,7 @@ mod clean;
 mod forward;
 mod fuzz;
 mod image;
+mod mutants;
 mod packages;
 mod report;
 mod run;
@@ -92,6 +93,14 @@ enum Command {
         #[arg(long, default_value_t = 100_000)]
         seeds: u64,
     },
+    /// Weaken the export guard in every way, one after the other, and see its tests notice
+    #[command(
+        after_help = "Example:\n  cargo xtask mutants guard     a build each, so some minutes; no part of `cargo xtask test`"
+    )]
+    Mutants {
+        /// What to weaken: `guard`
+        what: String,
+    },
     /// Fuzz one target of the folder fuzz, on the stable toolchain
     #[command(after_help = "Examples:
   cargo xtask fuzz bgp_update                 until a finding, or Ctrl-C
@@ -164,6 +173,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Lab(LabCommand::Image { topology, tar }) => image::build(topology.as_deref(), tar.as_deref()),
         Command::Bench(words) => forward::lab("bench", &words.args),
         Command::Interop(words) => forward::lab("interop", &words.args),
+        Command::Mutants { what } => mutants::run(&what),
         Command::Fuzz { target, minutes, minimise } => fuzz::run(&target, minutes, minimise),
     }
 }

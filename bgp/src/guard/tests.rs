@@ -165,3 +165,68 @@ proptest! {
         }
     }
 }
+
+/// An UPDATE with this MP_REACH_NLRI alone.
+fn mp_reach(afi: u16, safi: u8, nlri: &[u8], long: bool) -> Vec<u8> {
+    let mut value = afi.to_be_bytes().to_vec();
+    value.extend_from_slice(&[safi, 16]);
+    value.extend_from_slice(&[0xfd; 16]);
+    value.push(0);
+    value.extend_from_slice(nlri);
+    let len = u16::try_from(value.len()).unwrap().to_be_bytes();
+    let mut attribute = if long { vec![0x90, 14, len[0], len[1]] } else { vec![0x80, 14, len[1]] };
+    attribute.extend_from_slice(&value);
+    let mut bytes = vec![0xff; 16];
+    bytes.extend_from_slice(&u16::try_from(23 + attribute.len()).unwrap().to_be_bytes());
+    bytes.extend_from_slice(&[MessageType::Update as u8, 0, 0]);
+    bytes.extend_from_slice(&u16::try_from(attribute.len()).unwrap().to_be_bytes());
+    bytes.extend_from_slice(&attribute);
+    bytes
+}
+
+#[test]
+fn families_that_are_not_ours_do_not_leave() {
+    let set = owned(&["10.1.0.0/26", "fd00:1::/122"]);
+    let mine = [26, 10, 1, 0, 0];
+    assert_eq!(check(&mp_reach(1, 1, &mine, false), &set), Ok(()));
+    for (afi, safi) in [(1, 2), (1, 4), (1, 128), (2, 2), (25, 70), (0, 1)] {
+        let error = check(&mp_reach(afi, safi, &mine, false), &set);
+        assert!(matches!(error, Err(GuardError::Unreadable(_))), "{afi}/{safi}");
+    }
+}
+
+#[test]
+fn long_attributes_are_read_back_to_their_end() {
+    let texts: Vec<String> = (0..40).map(|n| format!("fd00:1:{n}::/64")).collect();
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    let set = owned(&texts);
+    let all: Vec<Prefix> = set.keys().copied().collect();
+    let bytes = announce(&all);
+    assert!(bytes.len() > 300);
+    assert_eq!(check(&bytes, &set), Ok(()));
+    let mut less = set;
+    let last = less.pop_last().unwrap().0;
+    assert_eq!(check(&bytes, &less), Err(GuardError::NotOriginated { prefix: last }));
+    let short = mp_reach(2, 1, &[8, 0xfd], true);
+    assert!(check(&short, &less).is_err());
+}
+
+#[test]
+fn nothing_is_left_behind_the_attributes() {
+    let set = owned(&["10.1.0.0/26"]);
+    let mut bytes = announce(&[p("10.1.0.0/26")]);
+    let nlri = bytes.split_off(bytes.len() - 5);
+    // Two octets that begin no attribute, inside the field of the attributes.
+    bytes.extend_from_slice(&[0xc0, 8]);
+    bytes.extend_from_slice(&nlri);
+    let (total, attributes) = (u16::try_from(bytes.len()).unwrap(), u16::from_be_bytes([bytes[21], bytes[22]]) + 2);
+    bytes[16..18].copy_from_slice(&total.to_be_bytes());
+    bytes[21..23].copy_from_slice(&attributes.to_be_bytes());
+    assert!(matches!(check(&bytes, &set), Err(GuardError::Unreadable(_))));
+    // One octet alone.
+    let mut one = bytes.clone();
+    one.remove(bytes.len() - 6);
+    one[16..18].copy_from_slice(&(total - 1).to_be_bytes());
+    one[21..23].copy_from_slice(&(attributes - 1).to_be_bytes());
+    assert!(matches!(check(&one, &set), Err(GuardError::Unreadable(_))));
+}

@@ -13,6 +13,7 @@ mod limits;
 mod link_local;
 mod load;
 mod operator;
+mod owned;
 mod policy;
 mod verdict;
 
