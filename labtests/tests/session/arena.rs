@@ -113,7 +113,11 @@ impl Arena {
     }
 
     pub(crate) fn wait_in_kernel(&self, prefix: &str, there: bool) -> Result<()> {
-        eventually(WITHIN, &format!("{prefix} in the kernel: {there}"), || -> Result<()> {
+        self.wait_in_kernel_within(prefix, there, WITHIN)
+    }
+
+    pub(crate) fn wait_in_kernel_within(&self, prefix: &str, there: bool, within: Duration) -> Result<()> {
+        eventually(within, &format!("{prefix} in the kernel: {there}"), || -> Result<()> {
             ensure!(self.in_kernel(prefix)? == there, "it is otherwise");
             Ok(())
         })
