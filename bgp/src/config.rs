@@ -171,9 +171,13 @@ impl PeerConfig {
 
     /// How long the neighbour may take nothing, on a session with this hold time; `None`: for ever.
     pub(crate) fn send_hold(&self, hold_time: Duration) -> Option<Duration> {
-        let time = self.send_hold_time.unwrap_or(SEND_HOLD.max(hold_time * 2));
-        // Without a hold time a peer may as well be silent for ever.
-        (!time.is_zero() && !(hold_time.is_zero() && self.send_hold_time.is_none())).then_some(time)
+        let time = match self.send_hold_time {
+            Some(time) => time,
+            // Without a hold time a peer may as well be silent for ever.
+            None if hold_time.is_zero() => Duration::ZERO,
+            None => SEND_HOLD.max(hold_time * 2),
+        };
+        (!time.is_zero()).then_some(time)
     }
 
     /// Whether a session under `old` settings goes on under these, for what differs is not part of its terms.

@@ -347,7 +347,7 @@ impl Speaker {
     #[must_use]
     pub fn is_hold_due(&self, now: Duration) -> bool {
         let mut conns = self.peers.values().flat_map(|p| &p.conns);
-        conns.any(|c| c.timers.get(crate::session::Timer::Hold).is_some_and(|at| at <= now))
+        conns.any(|c| c.timers.get(Timer::Hold).is_some_and(|at| at <= now))
     }
 
     fn advance(&mut self, now: Duration) {

@@ -2,6 +2,7 @@
 
 mod arena;
 mod convergence;
+mod keepalive;
 mod memory;
 mod peer;
 mod plot;
@@ -53,6 +54,8 @@ enum Bench {
     Convergence,
     /// From bytes to routes: processor and memory beside BIRD, 500,000 prefixes from one leaf and from two
     Rib,
+    /// How late KEEPALIVEs are while a leaf sends a full table and takes it away again
+    Keepalive,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -70,6 +73,9 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     }
     if matches!(options.name, None | Some(Bench::Rib)) {
         passed &= run_rib(options)?;
+    }
+    if matches!(options.name, None | Some(Bench::Keepalive)) {
+        passed &= run_keepalive(options)?;
     }
     Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -107,14 +113,28 @@ fn run_rib(options: &Options) -> Result<bool> {
     Ok(rib::passed(&outcome))
 }
 
+fn run_keepalive(options: &Options) -> Result<bool> {
+    let petiole = Binaries::find()?.agent.ok_or_else(|| anyhow!("no agent: build it, or set PETIOLE_BIN"))?;
+    let machine = machine();
+    let (passed, table, document) = keepalive::run(&petiole, &tell)?;
+    tell("");
+    let document = json!({ "machine": machine, "result": document });
+    publish_figures(options, "keepalive", &document, &format!("KEEPALIVEs under load on {machine}\n\n{table}"))?;
+    Ok(passed)
+}
+
 /// Writes figures and picture beside each other, and prints what was asked for.
 fn publish(options: &Options, name: &str, document: &Value, table: &str, picture: &str) -> Result<()> {
-    fs::write(options.out.join(format!("{name}.json")), serde_json::to_vec_pretty(document)?)?;
     let path = options.out.join(format!("{name}.svg"));
     fs::write(&path, picture)?;
+    publish_figures(options, name, document, &format!("{table}\nPicture: {}\n", path.display()))
+}
+
+fn publish_figures(options: &Options, name: &str, document: &Value, table: &str) -> Result<()> {
+    fs::write(options.out.join(format!("{name}.json")), serde_json::to_vec_pretty(document)?)?;
     let text = match options.output {
         Format::Json => serde_json::to_string_pretty(document)? + "\n",
-        Format::Table => format!("{table}\nPicture: {}\n", path.display()),
+        Format::Table => table.to_owned(),
     };
     let _written = std::io::stdout().write_all(text.as_bytes());
     Ok(())
