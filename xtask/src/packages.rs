@@ -80,11 +80,10 @@ const PACKAGES: &[Package] = &[
     package(Need::Lab, "openssl", "openssl"),
     package(Need::Lab, "procps", "sysctl"),
     package(Need::Lab, "util-linux", "nsenter"),
-    // The daemons beside FRR and BIRD, and a decoder that is not ours.
+    // The daemons beside FRR and BIRD.
     daemon(Need::Interop, "gobgpd", "gobgpd", &["gobgpd.service"]),
     daemon(Need::Interop, "openbgpd", "bgpctl", &["openbgpd.service"]),
     daemon(Need::Interop, "exabgp", "exabgp", &["exabgp.service"]),
-    package(Need::Interop, "tshark", "tshark"),
     // ExaBGP 5 comes from PyPI into an environment of its own.
     package(Need::Interop, "python3-venv", "/usr/lib/python3.11/ensurepip/__init__.py"),
     daemon(Need::Image, "docker.io", "dockerd", &["docker.service", "docker.socket", "containerd.service"]),
