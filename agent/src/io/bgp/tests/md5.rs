@@ -62,6 +62,16 @@ impl Desk {
         }
     }
 
+    /// The leaf dials until it is answered.
+    async fn dial_in_time(&self, key: &str, port: u16) -> TcpStream {
+        for _ in 0..20 {
+            if let Ok(stream) = self.dial(Some(key), port).await {
+                return stream;
+            }
+        }
+        panic!("{} is not answered with the right key", self.leaf)
+    }
+
     fn connect_to(&self, listener: &TcpListener) -> Action {
         Action::Connect {
             conn: CONN,
@@ -170,11 +180,7 @@ async fn rfc2385_accepted_connections_are_signed_on_a_listener_of_both_families(
     let mut rig =
         Rig::with(Some(SocketAddr::new("::".parse().unwrap(), at)), vec![v4.settings(), v6.settings(), unsigned]);
     for (desk, key, wrong) in [(&v4, "four", "six"), (&v6, "six", "four")] {
-        let mut stream = loop {
-            if let Ok(stream) = desk.dial(Some(key), at).await {
-                break stream;
-            }
-        };
+        let mut stream = desk.dial_in_time(key, at).await;
         stream.write_all(b"open").await.unwrap();
         let Event::Accepted { remote, .. } = rig.next_accepted().await else { panic!("not accepted") };
         assert_eq!(remote.ip(), desk.leaf);
@@ -202,11 +208,7 @@ async fn without_a_usable_key_nothing_is_dialled_or_accepted_until_there_is_one(
     assert!(desk.dial(Some("secret"), at).await.is_err());
     desk.write("secret");
     trouble(&mut rig, "").await;
-    let mut stream = loop {
-        if let Ok(stream) = desk.dial(Some("secret"), at).await {
-            break stream;
-        }
-    };
+    let mut stream = desk.dial_in_time("secret", at).await;
     stream.write_all(b"open").await.unwrap();
     let Event::Accepted { .. } = rig.next().await else { panic!("not accepted") };
 }
