@@ -1,7 +1,6 @@
 //! BFD in a whole node: what is watched, and what follows from what is seen.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
-#[allow(dead_code)]
 mod world;
 
 use std::time::Duration;

@@ -1,7 +1,6 @@
 //! What operators order, in a world of virtual time.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
-#[allow(dead_code, reason = "shared with the other scenarios")]
 mod world;
 
 use std::time::Duration;

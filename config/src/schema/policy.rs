@@ -53,14 +53,11 @@ pub(super) fn communities(report: &mut Report<'_>, section: &Section<'_>) -> BTr
 }
 
 fn read_role(report: &mut Report<'_>, field: &Field<'_>) -> Option<PeerRole> {
-    let text = match field.as_str() {
-        Some(text) => text,
-        None => {
-            if field.boolean(report) == Some(true) {
-                report.error(field.at, Problem::BadRole { text: "true".to_owned() });
-            }
-            return None;
+    let Some(text) = field.as_str() else {
+        if field.boolean(report) == Some(true) {
+            report.error(field.at, Problem::BadRole { text: "true".to_owned() });
         }
+        return None;
     };
     let role = PeerRole::ALL.into_iter().find(|role| role.name() == text);
     if role.is_none() {
