@@ -1,6 +1,7 @@
 //! The benches: what the product promises in figures, measured from outside against its targets.
 
 mod arena;
+mod bfd;
 mod convergence;
 mod keepalive;
 mod memory;
@@ -15,6 +16,7 @@ use std::fs;
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use serde_json::{Value, json};
@@ -40,6 +42,9 @@ pub struct Options {
     /// Rounds of the two receivers; of the mixed feed a third of it
     #[arg(long, default_value_t = 15, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=1000))]
     rounds: u32,
+    /// How long BFD is watched
+    #[arg(long, default_value_t = 1.0, value_name = "MINUTES", value_parser = minutes)]
+    minutes: f64,
     /// Folder for the picture and the figures
     #[arg(long, default_value = "target/bench", value_name = "FOLDER")]
     out: PathBuf,
@@ -56,6 +61,8 @@ enum Bench {
     Rib,
     /// How late KEEPALIVEs are while a leaf sends a full table and takes it away again
     Keepalive,
+    /// Whether BFD's sessions live through a busy machine: 24 at 3 x 50 ms for some minutes
+    Bfd,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -68,6 +75,9 @@ enum Format {
 pub fn run(options: &Options) -> Result<ExitCode> {
     fs::create_dir_all(&options.out).with_context(|| options.out.display().to_string())?;
     let mut passed = true;
+    if matches!(options.name, None | Some(Bench::Bfd)) {
+        passed &= run_bfd(options)?;
+    }
     if matches!(options.name, None | Some(Bench::Convergence)) {
         passed &= run_convergence(options)?;
     }
@@ -138,6 +148,26 @@ fn publish_figures(options: &Options, name: &str, document: &Value, table: &str)
     };
     let _written = std::io::stdout().write_all(text.as_bytes());
     Ok(())
+}
+
+fn minutes(text: &str) -> Result<f64, String> {
+    let minutes = text.parse::<f64>().ok().filter(|minutes| (0.05..=1440.0).contains(minutes));
+    minutes.ok_or_else(|| "a number of minutes from 0.05 to 1440, such as 10 or 0.5".to_owned())
+}
+
+fn run_bfd(options: &Options) -> Result<bool> {
+    let petiole = Binaries::find()?.agent.ok_or_else(|| anyhow!("no agent: build it, or set PETIOLE_BIN"))?;
+    let machine = machine();
+    let soak = bfd::run(&petiole, Duration::from_secs_f64(options.minutes * 60.0), &tell)?;
+    tell("");
+    let document = soak.json(&machine);
+    fs::write(options.out.join("bfd.json"), serde_json::to_vec_pretty(&document)?)?;
+    let text = match options.output {
+        Format::Json => serde_json::to_string_pretty(&document)? + "\n",
+        Format::Table => soak.table(&machine),
+    };
+    let _written = std::io::stdout().write_all(text.as_bytes());
+    Ok(soak.passed())
 }
 
 /// What it ran on: processors, kernel, and how busy it was already.
