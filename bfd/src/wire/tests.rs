@@ -8,6 +8,27 @@ const POLLING: [u8; 24] = [
     0xa0, 0x00, 0x00, 0xc3, 0x50,
 ];
 
+/// Recorded from FRR 8.4.4 (bfdd) in Init, and in Up with a poll, and from BIRD 2.0.12 in Up, all at 3 x 100 ms.
+const RECORDED: [[u32; 6]; 3] = [
+    [0x2080_0318, 0x8934_2b5e, 0x98b0_3a98, 1_000_000, 1_000_000, 50_000],
+    [0x20e0_0318, 0x8934_2b5e, 0x98b0_3a98, 100_000, 100_000, 50_000],
+    [0x20c0_0318, 0x5804_cf11, 0xac0a_9fab, 100_000, 100_000, 0],
+];
+
+#[test]
+fn packets_of_other_daemons_are_read_and_written_again() {
+    let packets = RECORDED.map(|words| {
+        let bytes: Vec<u8> = words.into_iter().flat_map(u32::to_be_bytes).collect();
+        let packet = Packet::decode(&bytes).unwrap();
+        assert_eq!(packet.encode()[..], bytes[..]);
+        packet
+    });
+    assert_eq!(packets.map(|p| p.state), [State::Init, State::Up, State::Up]);
+    assert_eq!(packets.map(|p| p.poll), [false, true, false]);
+    assert_eq!(packets.map(|p| p.required_min_echo_rx), [50_000, 50_000, 0]);
+    assert!(packets.iter().all(|p| p.detect_mult == 3 && p.diagnostic == Diagnostic::NONE));
+}
+
 fn changed(at: usize, to: u8) -> Result<Packet, Malformed> {
     let mut bytes = POLLING;
     bytes[at] = to;
