@@ -1,4 +1,4 @@
-//! BFD against real switches: two leaves of FRR and one of BIRD, each watched by a node with an uplink to every one.
+//! BFD against real switches: two leaves of FRR, one of them unnumbered, and one of BIRD, all watched by one node.
 
 use std::path::Path;
 use std::time::Duration;
@@ -19,7 +19,8 @@ const CUTS: usize = 3;
 const QUIET: Duration = Duration::from_secs(5);
 
 const LEAF2: &str = "fd00:122:102:2::";
-const LEAF3: &str = "10.122.103.6";
+/// Unnumbered.
+const LEAF3: &str = "eth2";
 const LEAF4: &str = "10.122.104.0";
 const LEAF4_V6: &str = "fd00:122:104::";
 /// What both FRR leaves announce.
@@ -202,18 +203,18 @@ fn admin_down_at_the_leaf_costs_nothing(fabric: &Fabric) -> Result<()> {
 }
 
 fn a_dead_daemon_keeps_a_strict_session_away(fabric: &Fabric) -> Result<()> {
-    let Fabric { worker, leaf3, .. } = fabric;
-    leaf3.stop("bfdd", Signal::KILL)?;
+    let Fabric { worker, leaf4, .. } = fabric;
+    leaf4.stop("bfdd", Signal::KILL)?;
     eventually(SOON, "the session goes with BFD", || {
-        let peer = peer(worker, LEAF3)?;
+        let peer = peer(worker, LEAF4)?;
         check(peer["state"] == "Idle", &peer)
     })?;
     throughout(QUIET, "it does not come back without", || {
-        let peer = peer(worker, LEAF3)?;
+        let peer = peer(worker, LEAF4)?;
         check(peer["state"] == "Idle", &peer)
     })?;
-    leaf3.start("bfdd")?;
-    eventually(JOIN, "it comes back with BFD", || is_watched(worker, LEAF3))
+    leaf4.start("bfdd")?;
+    eventually(JOIN, "it comes back with BFD", || is_watched(worker, LEAF4))
 }
 
 /// BFD goes down and up at the leaf before BGP is back: a leaf that hears of it later resets the fresh session.
