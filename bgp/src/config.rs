@@ -115,6 +115,8 @@ pub struct PeerConfig {
     pub send_hold_time: Option<Duration>,
     /// How long our OPEN waits for theirs (DelayOpenTime, RFC 4271 section 8.1.1); zero: it is sent at once.
     pub delay_open: Duration,
+    /// Let it tell several paths of one prefix (RFC 7911). We never tell more than one.
+    pub add_path_receive: bool,
     /// How its session hangs on BFD; `None`: not at all.
     pub bfd: Option<BfdPolicy>,
     /// How restarts are bridged; `None`: routes go with their session, on both sides.
@@ -164,6 +166,7 @@ impl PeerConfig {
             max_prefix: None,
             send_hold_time: None,
             delay_open: Duration::ZERO,
+            add_path_receive: false,
             bfd: None,
             graceful_restart: Some(RestartPolicy::default()),
         }

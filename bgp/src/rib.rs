@@ -42,7 +42,7 @@ pub(crate) use adj_out::{AdjOut, Flush, OutContext};
 pub(crate) use attrs::AttrId;
 pub(crate) use learned::PathOut;
 pub use reason::Reason;
-use table::SourceId;
+pub(crate) use table::SourceId;
 
 /// A batch of changes of the routes in use, for the forwarding table. A prefix occurs once per batch; the newest wins.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]

@@ -215,8 +215,8 @@ fn update(body: &[u8]) -> String {
 
 fn part(parts: &mut Vec<String>, verb: &str, family: Family, field: &[u8]) {
     fn listed<K: nlri::Bits>(field: &[u8]) -> (usize, Vec<String>) {
-        let some = nlri::prefixes::<K>(field).take(3).map(|(key, len)| format!("{}/{len}", key.addr()));
-        (nlri::count::<K>(field).unwrap_or(0), some.collect())
+        let some = nlri::prefixes::<K>(field, 0).take(3).map(|(key, len)| format!("{}/{len}", key.addr()));
+        (nlri::count::<K>(field, 0).unwrap_or(0), some.collect())
     }
     if field.is_empty() {
         return;

@@ -120,6 +120,8 @@ pub struct SessionView {
     pub enhanced_refresh: bool,
     /// Whether IPv4 prefixes may have IPv6 next hops (RFC 8950).
     pub extended_next_hop: bool,
+    /// Families in which it may tell several paths of one prefix (RFC 7911).
+    pub add_path_receive: Vec<Family>,
     /// Largest message we read, in octets (RFC 8654).
     pub max_message_in: usize,
     /// Largest message they read.
@@ -161,6 +163,8 @@ pub struct PeerCounters {
     pub announced_in: u64,
     /// Prefixes received in withdrawals.
     pub withdrawn_in: u64,
+    /// Paths not kept because their prefix had as many from this neighbour as are kept (RFC 7911).
+    pub paths_refused: u64,
     /// Malformed UPDATEs that did not end the session.
     pub update_errors: u64,
     /// UPDATEs of ours stopped by the guard; anything but 0 is a defect.
@@ -211,6 +215,8 @@ pub struct PathView {
     pub prefix: Prefix,
     /// From whom.
     pub peer: PeerId,
+    /// The identifier it came with, where the neighbour tells several paths apart (RFC 7911).
+    pub path_id: Option<u32>,
     /// What became of it, and why.
     pub reason: Reason,
     /// The same in words.

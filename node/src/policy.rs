@@ -16,6 +16,7 @@ pub(crate) fn limited(peer: PeerConfig, policy: &PeerPolicy) -> PeerConfig {
         }),
         strict_role: policy.strict_role,
         communities: communities(&policy.communities),
+        add_path_receive: policy.add_path_receive,
         ..peer
     }
 }

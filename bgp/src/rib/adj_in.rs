@@ -1,13 +1,14 @@
-//! Where the paths of one session are kept: a source per family, and what a refresh has not said again yet.
+//! Where the paths of one session are kept: a source per family, or several with path identifiers (RFC 7911), and what a refresh
+//! has not said again yet.
 //!
 //! A refresh (RFC 7313) begins a new source. What the neighbour says again goes there and is taken out of the old one; what is
 //! left in the old one at the end was not said again, and goes with it. Nothing is ever marked path by path.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use petiole_prefix::Family;
+use petiole_prefix::{Family, Prefix};
 
 use super::Rib;
 use super::attrs::AttrId;
@@ -22,6 +23,9 @@ const REFRESH_WITHIN: Duration = Duration::from_secs(300);
 /// Refreshes begun and not ended at one time. With one more, the oldest is taken for ended.
 const MOST_REFRESHES: usize = 3;
 
+/// The most paths kept of one prefix from one session (RFC 7911). A node's leaf has fewer ways to anywhere.
+const MOST_PATHS: usize = 16;
+
 /// Adj-RIB-In of one session.
 pub(crate) struct AdjIn {
     peer: PeerId,
@@ -31,23 +35,96 @@ pub(crate) struct AdjIn {
 }
 
 struct OfFamily {
-    current: SourceId,
+    current: Generation,
     /// From the oldest on.
     refreshes: VecDeque<Refresh>,
 }
 
 /// What was there when a refresh began.
 struct Refresh {
-    left: SourceId,
+    left: Generation,
     until: Duration,
+}
+
+/// What was said since the session, or a refresh, began.
+struct Generation {
+    /// The paths of one prefix are in different ones. Without path identifiers there is one.
+    sources: Vec<SourceId>,
+    /// For prefixes that came with path identifiers: which of them is in which source. Not in the table, whose paths stay small.
+    ids: BTreeMap<Prefix, Vec<Option<u32>>>,
+}
+
+impl Generation {
+    fn open(rib: &mut Rib, peer: PeerId, router_id: Ipv4Addr) -> Option<Self> {
+        Some(Self { sources: vec![rib.open(peer, router_id)?], ids: BTreeMap::new() })
+    }
+
+    fn close(self, rib: &mut Rib) {
+        for source in self.sources {
+            rib.close(source);
+        }
+    }
+
+    fn count(&self, rib: &Rib, family: Family) -> u64 {
+        self.sources.iter().map(|source| rib.family_count(*source, family)).sum()
+    }
+
+    /// The source for a path, made if need be; `None` when the prefix has its fill.
+    fn place(&mut self, rib: &mut Rib, who: (PeerId, Ipv4Addr), prefix: Prefix, id: u32) -> Option<SourceId> {
+        let ids = self.ids.entry(prefix).or_default();
+        let known = ids.iter().position(|known| *known == Some(id));
+        let at = known.or_else(|| ids.iter().position(Option::is_none)).unwrap_or(ids.len());
+        if at >= MOST_PATHS {
+            return None;
+        }
+        while self.sources.len() <= at {
+            self.sources.push(rib.open(who.0, who.1)?);
+        }
+        match ids.get_mut(at) {
+            Some(slot) => *slot = Some(id),
+            None => ids.push(Some(id)),
+        }
+        self.sources.get(at).copied()
+    }
+
+    /// The source a path was in; it is forgotten.
+    fn take(&mut self, prefix: Prefix, id: u32) -> Option<SourceId> {
+        let ids = self.ids.get_mut(&prefix)?;
+        let at = ids.iter().position(|known| *known == Some(id))?;
+        if let Some(slot) = ids.get_mut(at) {
+            *slot = None;
+        }
+        if ids.iter().all(Option::is_none) {
+            self.ids.remove(&prefix);
+        }
+        self.sources.get(at).copied()
+    }
+
+    fn withdraw(&mut self, rib: &mut Rib, field: &NlriField<'_>) {
+        for (id, one) in field.paths() {
+            if let Some(source) = one.prefixes().next().and_then(|prefix| self.take(prefix, id)) {
+                rib.withdraw(source, &one);
+            }
+        }
+        if !field.has_path_ids()
+            && let Some(source) = self.sources.first()
+        {
+            rib.withdraw(*source, field);
+        }
+    }
+
+    fn path_id(&self, prefix: &Prefix, source: SourceId) -> Option<u32> {
+        let at = self.sources.iter().position(|s| *s == source)?;
+        self.ids.get(prefix)?.get(at).copied().flatten()
+    }
 }
 
 impl AdjIn {
     /// A session that has said nothing yet; `None` when there are too many that still have paths.
     pub(crate) fn open(rib: &mut Rib, peer: PeerId, router_id: Ipv4Addr) -> Option<Self> {
-        let v4 = rib.open(peer, router_id)?;
-        let Some(v6) = rib.open(peer, router_id) else {
-            rib.close(v4);
+        let v4 = Generation::open(rib, peer, router_id)?;
+        let Some(v6) = Generation::open(rib, peer, router_id) else {
+            v4.close(rib);
             return None;
         };
         let families = [v4, v6].map(|current| OfFamily { current, refreshes: VecDeque::new() });
@@ -57,9 +134,9 @@ impl AdjIn {
     /// The session is over.
     pub(crate) fn close(self, rib: &mut Rib) {
         for of_family in self.families {
-            rib.close(of_family.current);
+            of_family.current.close(rib);
             for refresh in of_family.refreshes {
-                rib.close(refresh.left);
+                refresh.left.close(rib);
             }
         }
     }
@@ -80,36 +157,55 @@ impl AdjIn {
         }
     }
 
-    /// Takes in announced prefixes; `verdict` is what the import policy says of their attributes.
-    pub(crate) fn announce(&self, rib: &mut Rib, field: &NlriField<'_>, id: AttrId, verdict: Option<Reason>) {
-        let of_family = self.of(field.family());
-        rib.announce(of_family.current, field, id, verdict);
-        for refresh in &of_family.refreshes {
-            rib.withdraw(refresh.left, field);
+    /// Takes in announced prefixes; `verdict` is what the import policy says of their attributes. Gives how many were not taken
+    /// in because their prefixes have [`MOST_PATHS`].
+    pub(crate) fn announce(
+        &mut self,
+        rib: &mut Rib,
+        field: &NlriField<'_>,
+        id: AttrId,
+        verdict: Option<Reason>,
+    ) -> u64 {
+        let who = (self.peer, self.router_id);
+        let of_family = self.of_mut(field.family());
+        let mut refused = 0;
+        if field.has_path_ids() {
+            for (path_id, one) in field.paths() {
+                let place = one.prefixes().next().and_then(|p| of_family.current.place(rib, who, p, path_id));
+                match place {
+                    Some(source) => rib.announce(source, &one, id, verdict),
+                    None => refused += 1,
+                }
+            }
+        } else if let Some(source) = of_family.current.sources.first() {
+            rib.announce(*source, field, id, verdict);
         }
+        for refresh in &mut of_family.refreshes {
+            refresh.left.withdraw(rib, field);
+        }
+        refused
     }
 
     /// Takes out withdrawn prefixes.
-    pub(crate) fn withdraw(&self, rib: &mut Rib, field: &NlriField<'_>) {
-        let of_family = self.of(field.family());
-        rib.withdraw(of_family.current, field);
-        for refresh in &of_family.refreshes {
-            rib.withdraw(refresh.left, field);
+    pub(crate) fn withdraw(&mut self, rib: &mut Rib, field: &NlriField<'_>) {
+        let of_family = self.of_mut(field.family());
+        of_family.current.withdraw(rib, field);
+        for refresh in &mut of_family.refreshes {
+            refresh.left.withdraw(rib, field);
         }
     }
 
     /// Everything of a family is about to be said again.
     pub(crate) fn begin_refresh(&mut self, rib: &mut Rib, family: Family, now: Duration) {
-        let (peer, router_id) = (self.peer, self.router_id);
-        let of_family = self.of_mut(family);
         // Without a place for it, what is there stays as it is.
-        let Some(new) = rib.open(peer, router_id) else { return };
+        let Some(new) = Generation::open(rib, self.peer, self.router_id) else { return };
+        let of_family = self.of_mut(family);
         let left = std::mem::replace(&mut of_family.current, new);
         of_family.refreshes.push_back(Refresh { left, until: now + REFRESH_WITHIN });
         if of_family.refreshes.len() > MOST_REFRESHES
             && let Some(oldest) = of_family.refreshes.pop_front()
         {
-            rib.close(oldest.left);
+            oldest.left.close(rib);
         }
     }
 
@@ -119,8 +215,8 @@ impl AdjIn {
         let began = !refreshes.is_empty();
         let mut gone = 0;
         for refresh in refreshes {
-            gone += rib.family_count(refresh.left, family);
-            rib.close(refresh.left);
+            gone += refresh.left.count(rib, family);
+            refresh.left.close(rib);
         }
         began.then_some(gone)
     }
@@ -140,7 +236,14 @@ impl AdjIn {
     /// Paths held, of one family.
     pub(crate) fn count(&self, rib: &Rib, family: Family) -> u64 {
         let of_family = self.of(family);
-        let left: u64 = of_family.refreshes.iter().map(|r| rib.family_count(r.left, family)).sum();
-        rib.family_count(of_family.current, family) + left
+        let left: u64 = of_family.refreshes.iter().map(|r| r.left.count(rib, family)).sum();
+        of_family.current.count(rib, family) + left
+    }
+
+    /// The identifier a path came with.
+    pub(crate) fn path_id(&self, prefix: &Prefix, source: SourceId) -> Option<u32> {
+        let of_family = self.of(prefix.family());
+        let left = of_family.refreshes.iter().map(|r| &r.left);
+        left.chain([&of_family.current]).find_map(|generation| generation.path_id(prefix, source))
     }
 }

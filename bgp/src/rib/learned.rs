@@ -21,6 +21,7 @@ use crate::wire::nlri::Bits;
 pub(crate) struct PathOut<'a> {
     pub(crate) prefix: Prefix,
     pub(crate) peer: PeerId,
+    pub(crate) source: SourceId,
     pub(crate) reason: Reason,
     pub(crate) attributes: &'a Arc<Attributes>,
 }
@@ -333,6 +334,7 @@ impl<K: Bits> Learned<K> {
                 Some(PathOut {
                     prefix: self.table.prefix(slot)?,
                     peer: source.peer,
+                    source: path.source,
                     reason: path.reason,
                     attributes: attrs.get(path.attrs)?,
                 })

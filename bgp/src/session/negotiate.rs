@@ -9,8 +9,8 @@ use petiole_prefix::Family;
 use super::graceful::{self, OwnRestart};
 use crate::config::{LocalConfig, PeerConfig};
 use crate::wire::{
-    AddPathFamily, Capability, ErrorCode, ExtendedNextHop, GracefulRestart, LongLived, MAX_EXTENDED_MESSAGE_LEN,
-    MAX_MESSAGE_LEN, Notification, Open, Role, UpdateContext,
+    AddPath, AddPathFamily, Afi, Capability, ErrorCode, ExtendedNextHop, GracefulRestart, LongLived,
+    MAX_EXTENDED_MESSAGE_LEN, MAX_MESSAGE_LEN, Notification, Open, Role, Safi, UpdateContext,
 };
 
 /// The terms of a session.
@@ -70,6 +70,16 @@ pub(crate) fn our_open(local: &LocalConfig, peer: &PeerConfig, own: &OwnRestart,
     capabilities.extend([Capability::RouteRefresh, Capability::EnhancedRouteRefresh]);
     capabilities.extend([Capability::ExtendedMessage, Capability::FourOctetAs(local.asn)]);
     capabilities.extend(graceful::offer(peer, own));
+    if peer.add_path_receive {
+        // Never to send: what is ours has one path.
+        let family = |f: &Family| AddPathFamily {
+            afi: Afi::of(*f).into(),
+            safi: Safi::Unicast.into(),
+            receive: true,
+            send: false,
+        };
+        capabilities.push(Capability::AddPath(AddPath { families: peer.families.iter().map(family).collect() }));
+    }
     if circumstances.over_ipv6 && peer.families.contains(&Family::V4) {
         capabilities.push(Capability::ExtendedNextHop(vec![ExtendedNextHop::IPV4_OVER_IPV6]));
     }

@@ -12,7 +12,7 @@ use crate::event::{Action, SpeakerEvent};
 use crate::session::peer::LastAttributes;
 use crate::session::{Input, State};
 use crate::wire::{
-    self, Capability, Frame, MessageType, NlriField, Notification, Reset, RouteRefresh, Sections, Treatment, Update,
+    self, Capability, Frame, MessageType, Notification, Reset, RouteRefresh, Sections, Treatment, Update,
 };
 
 /// Reading is paused when this much input waits, and goes on when a quarter of it is left.
@@ -215,11 +215,11 @@ impl Speaker {
         if let Some(last) = &session.last
             && last.bytes == sections.attributes
             && sections.withdrawn.is_empty()
-            && let Some(field) = NlriField::new(Family::V4, sections.nlri).filter(|f| f.count() > 0)
+            && let Some(field) = negotiated.update.field(Family::V4, sections.nlri).filter(|f| f.count() > 0)
         {
             *budget = budget.saturating_sub(field.count());
             counters.announced_in += field.count() as u64;
-            session.adj_in.announce(rib, &field, last.id, last.verdict);
+            counters.paths_refused += session.adj_in.announce(rib, &field, last.id, last.verdict);
             return Ok(());
         }
 
@@ -258,7 +258,7 @@ impl Speaker {
             let verdict = import::verdict(&announcement.attributes, &ctx);
             import::mark(&mut announcement.attributes, role, negotiated.asn);
             let attributes = rib.intern(announcement.attributes);
-            session.adj_in.announce(rib, &announcement.field, attributes, verdict);
+            counters.paths_refused += session.adj_in.announce(rib, &announcement.field, attributes, verdict);
             if clean && only_classic {
                 let bytes = sections.attributes.to_vec();
                 if let Some(old) = session.last.replace(LastAttributes { bytes, id: attributes, verdict }) {

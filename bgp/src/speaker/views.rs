@@ -7,7 +7,7 @@ use petiole_prefix::{Family, Prefix};
 use super::Speaker;
 use crate::config::{ConnId, PeerId};
 use crate::event::DownReason;
-use crate::rib::LocRoute;
+use crate::rib::{LocRoute, SourceId};
 use crate::session::Timer;
 use crate::session::peer::{Conn, Peer};
 use crate::trace::TraceEntry;
@@ -87,6 +87,7 @@ impl Speaker {
             enhanced_refresh: negotiated.enhanced_refresh,
             max_message_in: negotiated.max_message_in(),
             max_message_out: negotiated.max_message_out(),
+            add_path_receive: negotiated.update.add_path.iter().copied().collect(),
             extended_next_hop: negotiated.update.extended_next_hop,
             capabilities_sent: conn.our_open.as_ref().map(|o| o.capabilities.clone()).unwrap_or_default(),
             capabilities_received: negotiated.capabilities_received.clone(),
@@ -109,13 +110,18 @@ impl Speaker {
             .map(|p| PathView {
                 prefix: p.prefix,
                 peer: p.peer,
+                path_id: self.path_id(p.peer, &p.prefix, p.source),
                 reason: p.reason,
                 why: p.reason.to_string(),
                 attributes: p.attributes.clone(),
             })
             .collect();
-        paths.sort_by_key(|p| (p.prefix, p.peer));
+        paths.sort_by_key(|p| (p.prefix, p.peer, p.path_id));
         paths
+    }
+
+    fn path_id(&self, peer: PeerId, prefix: &Prefix, source: SourceId) -> Option<u32> {
+        self.peers.get(&peer)?.established()?.session.as_ref()?.adj_in.path_id(prefix, source)
     }
 
     /// What is ours, neighbour by neighbour: what it was told, or why it was not; sorted by prefix, then peer.

@@ -136,12 +136,13 @@ impl Bits for Bits6 {
 
 /// Checks a whole NLRI field before any of it is used, so that a route is never half taken.
 ///
-/// Returns the number of prefixes, or `None` if one is too long or cut short.
+/// Returns the number of prefixes, or `None` if one is too long or cut short. `skip`: octets before each of them.
 #[must_use]
-pub fn count<K: Bits>(field: &[u8]) -> Option<usize> {
+pub fn count<K: Bits>(field: &[u8], skip: usize) -> Option<usize> {
     let mut rest = field;
     let mut n = 0;
-    while let Some((len, tail)) = rest.split_first() {
+    while !rest.is_empty() {
+        let (len, tail) = rest.get(skip..)?.split_first()?;
         let octets = usize::from(len.div_ceil(8));
         if octets > K::OCTETS {
             return None;
@@ -153,11 +154,11 @@ pub fn count<K: Bits>(field: &[u8]) -> Option<usize> {
 }
 
 /// The prefixes of a field; host bits are cleared (RFC 4271 section 4.3: their value is irrelevant). Ends early at what
-/// [`count`] refuses.
-pub fn prefixes<K: Bits>(field: &[u8]) -> impl Iterator<Item = (K, u8)> {
+/// [`count`] refuses. `skip`: octets before each of them.
+pub fn prefixes<K: Bits>(field: &[u8], skip: usize) -> impl Iterator<Item = (K, u8)> {
     let mut rest = field;
     std::iter::from_fn(move || {
-        let (len, tail) = rest.split_first()?;
+        let (len, tail) = rest.get(skip..)?.split_first()?;
         let octets = usize::from(len.div_ceil(8));
         let (head, tail) = tail.split_at_checked(octets)?;
         if octets > K::OCTETS {

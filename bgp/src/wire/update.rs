@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use petiole_prefix::Family;
+use petiole_prefix::{Family, Prefix};
 
 use super::attr::{Attributes, Scan};
 use super::error::{Fault, Treatment, UpdateFault};
@@ -20,6 +20,14 @@ pub struct UpdateContext {
     pub extended_next_hop: bool,
     /// The families whose prefixes come with a path identifier before them (RFC 7911).
     pub add_path: BTreeSet<Family>,
+}
+
+impl UpdateContext {
+    /// A field of prefixes as it comes on this session; `None` if one can't be read.
+    #[must_use]
+    pub fn field<'a>(&self, family: Family, bytes: &'a [u8]) -> Option<NlriField<'a>> {
+        NlriField::read(family, bytes, self.add_path.contains(&family))
+    }
 }
 
 /// The three fields of an UPDATE, unread.
@@ -72,17 +80,33 @@ pub struct NlriField<'a> {
     family: Family,
     bytes: &'a [u8],
     count: usize,
+    /// Four octets of path identifier come before each prefix (RFC 7911 section 3).
+    path_ids: bool,
 }
+
+/// Octets of a path identifier.
+const PATH_ID: usize = 4;
 
 impl<'a> NlriField<'a> {
     /// A field, if every prefix of it can be read.
     #[must_use]
     pub fn new(family: Family, bytes: &'a [u8]) -> Option<Self> {
+        Self::read(family, bytes, false)
+    }
+
+    /// The same, with a path identifier before every prefix.
+    #[must_use]
+    pub fn with_path_ids(family: Family, bytes: &'a [u8]) -> Option<Self> {
+        Self::read(family, bytes, true)
+    }
+
+    fn read(family: Family, bytes: &'a [u8], path_ids: bool) -> Option<Self> {
+        let skip = if path_ids { PATH_ID } else { 0 };
         let count = match family {
-            Family::V4 => nlri::count::<u32>(bytes)?,
-            Family::V6 => nlri::count::<Bits6>(bytes)?,
+            Family::V4 => nlri::count::<u32>(bytes, skip)?,
+            Family::V6 => nlri::count::<Bits6>(bytes, skip)?,
         };
-        Some(Self { family, bytes, count })
+        Some(Self { family, bytes, count, path_ids })
     }
 
     /// The family of its prefixes.
@@ -99,7 +123,34 @@ impl<'a> NlriField<'a> {
 
     /// The prefixes, as keys of this family; none for keys of the other one.
     pub fn keys<K: Bits>(&self) -> impl Iterator<Item = (K, u8)> + use<'a, K> {
-        nlri::prefixes(if K::FAMILY == self.family { self.bytes } else { &[] })
+        let skip = if self.path_ids { PATH_ID } else { 0 };
+        nlri::prefixes(if K::FAMILY == self.family { self.bytes } else { &[] }, skip)
+    }
+
+    /// Whether path identifiers come before the prefixes.
+    #[must_use]
+    pub const fn has_path_ids(&self) -> bool {
+        self.path_ids
+    }
+
+    /// Each prefix as a field of its own, without its path identifier, which is given beside it; none where there are none.
+    pub fn paths(&self) -> impl Iterator<Item = (u32, NlriField<'a>)> + use<'a> {
+        let family = self.family;
+        let mut rest = if self.path_ids { self.bytes } else { &[] };
+        std::iter::from_fn(move || {
+            let (id, tail) = rest.split_first_chunk::<PATH_ID>()?;
+            let octets = 1 + usize::from(tail.first()?.div_ceil(8));
+            let (bytes, tail) = tail.split_at_checked(octets)?;
+            rest = tail;
+            Some((u32::from_be_bytes(*id), NlriField { family, bytes, count: 1, path_ids: false }))
+        })
+    }
+
+    /// The prefixes.
+    pub fn prefixes(&self) -> impl Iterator<Item = Prefix> + use<'a> {
+        let v4 = self.keys::<u32>().map(|(key, len)| (key.addr(), len));
+        let all = v4.chain(self.keys::<Bits6>().map(|(key, len)| (key.addr(), len)));
+        all.filter_map(|(addr, len)| Prefix::truncated(addr, len).ok())
     }
 }
 
@@ -136,8 +187,8 @@ impl<'a> Update<'a> {
     pub fn decode(sections: &Sections<'a>, ctx: &UpdateContext) -> Result<Self, Reset> {
         let Sections { withdrawn, attributes, nlri } = *sections;
         let unreadable = || Reset::new(None, Fault::Nlri, 10, &[]);
-        let classic_withdrawn = NlriField::new(Family::V4, withdrawn).ok_or_else(unreadable)?;
-        let classic = NlriField::new(Family::V4, nlri).ok_or_else(unreadable)?;
+        let classic_withdrawn = ctx.field(Family::V4, withdrawn).ok_or_else(unreadable)?;
+        let classic = ctx.field(Family::V4, nlri).ok_or_else(unreadable)?;
         let mut scan = Scan::of(attributes, ctx)?;
 
         if classic_withdrawn.count == 0 && classic.count == 0 && scan.mp_reach.is_none() && scan.faults.is_empty() {

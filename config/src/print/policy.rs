@@ -34,5 +34,6 @@ pub(super) fn write(out: &mut String, policy: &PeerPolicy) -> Result {
     }
     writeln!(out, "strict_role = {}", policy.strict_role)?;
     write_communities(out, &policy.communities)?;
-    writeln!(out, "delay_open = \"{}\"", duration::print(policy.delay_open))
+    writeln!(out, "delay_open = \"{}\"", duration::print(policy.delay_open))?;
+    writeln!(out, "add_path_receive = {}", policy.add_path_receive)
 }

@@ -247,6 +247,7 @@ pub(super) const PEER: Shape = Shape {
         "communities",
         "send_hold_time",
         "delay_open",
+        "add_path_receive",
         "local_address",
         "password_file",
         "ttl_security",

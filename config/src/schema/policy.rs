@@ -22,6 +22,7 @@ pub(super) fn read(report: &mut Report<'_>, peer: &Section<'_>, hold_time: Durat
         strict_role: peer.field("strict_role").and_then(|f| f.boolean(report)).unwrap_or(false),
         communities: communities(report, peer),
         delay_open: peer.field("delay_open").and_then(|f| read_delay_open(report, &f)).unwrap_or_default(),
+        add_path_receive: peer.field("add_path_receive").and_then(|f| f.boolean(report)).unwrap_or(false),
     }
 }
 

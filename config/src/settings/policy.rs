@@ -23,6 +23,8 @@ pub struct PeerPolicy {
     pub communities: BTreeSet<Community>,
     /// How long our OPEN waits for the leaf's; default 0: it is sent at once.
     pub delay_open: Duration,
+    /// Whether it may tell several paths of one prefix (RFC 7911); default no.
+    pub add_path_receive: bool,
 }
 
 impl Default for PeerPolicy {
@@ -34,6 +36,7 @@ impl Default for PeerPolicy {
             strict_role: false,
             communities: BTreeSet::new(),
             delay_open: Duration::ZERO,
+            add_path_receive: false,
         }
     }
 }

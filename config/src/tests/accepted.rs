@@ -289,8 +289,10 @@ fn what_limits_a_leaf_is_read() {
     ] {
         assert_eq!(policy(&format!("max_prefix = {written}")).max_prefix, read);
     }
-    let policy = policy("send_hold_time = \"90s\"\ndelay_open = \"5s\"");
+    assert!(!policy("").add_path_receive);
+    let policy = policy("send_hold_time = \"90s\"\ndelay_open = \"5s\"\nadd_path_receive = true");
     assert_eq!((policy.send_hold_time, policy.delay_open), (Some(seconds(90)), seconds(5)));
+    assert!(policy.add_path_receive);
 }
 
 #[test]

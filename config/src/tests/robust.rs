@@ -190,15 +190,18 @@ fn policy() -> impl Strategy<Value = PeerPolicy> {
     ];
     let send_hold = prop::option::of(prop_oneof![Just(0u64), 65_536u64..200_000]);
     let role = prop_oneof![Just(None), prop::sample::select(&PeerRole::ALL[..]).prop_map(Some)];
-    let limits = (1u32.., action, 1u8..=100, send_hold, 0u64..=240);
+    let limits = (1u32.., action, 1u8..=100, send_hold, 0u64..=240, any::<bool>());
     (limits, role, any::<bool>(), communities()).prop_map(
-        move |((limit, action, warn_at, send_hold, delay), role, strict_role, communities)| PeerPolicy {
-            max_prefix: MaxPrefixSettings { limit, action, warn_at },
-            send_hold_time: send_hold.map(seconds),
-            role,
-            strict_role,
-            communities,
-            delay_open: seconds(delay),
+        move |((limit, action, warn_at, send_hold, delay, add_path_receive), role, strict_role, communities)| {
+            PeerPolicy {
+                max_prefix: MaxPrefixSettings { limit, action, warn_at },
+                send_hold_time: send_hold.map(seconds),
+                role,
+                strict_role,
+                communities,
+                delay_open: seconds(delay),
+                add_path_receive,
+            }
         },
     )
 }

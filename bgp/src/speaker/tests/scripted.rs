@@ -1,5 +1,6 @@
 //! One speaker against a neighbour that says what the test wants.
 
+mod add_path;
 mod any_sequence;
 mod bfd;
 mod collision;

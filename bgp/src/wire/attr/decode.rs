@@ -104,7 +104,7 @@ impl<'a> Scan<'a> {
         // The MP attributes are read whatever their flags say: their prefixes must be known, if only to withdraw them.
         match raw.code {
             code::MP_REACH_NLRI => self.read_mp_reach(raw, ctx)?,
-            code::MP_UNREACH_NLRI => self.read_mp_unreach(raw)?,
+            code::MP_UNREACH_NLRI => self.read_mp_unreach(raw, ctx)?,
             _ => {}
         }
         let Some(expected) = expected_flags(raw.code) else {
@@ -211,20 +211,20 @@ impl<'a> Scan<'a> {
             (Family::V4 | Family::V6, _) => ipv6_next_hop(next_hop),
         }
         .ok_or_else(|| broken(Fault::Length))?;
-        let field = NlriField::new(family, prefixes).ok_or_else(|| broken(Fault::Nlri))?;
+        let field = ctx.field(family, prefixes).ok_or_else(|| broken(Fault::Nlri))?;
         self.mp_reach = Some((field, next_hop));
         Ok(())
     }
 
     /// RFC 4760 section 4.
-    fn read_mp_unreach(&mut self, raw: Raw<'a>) -> Result<(), Reset> {
+    fn read_mp_unreach(&mut self, raw: Raw<'a>, ctx: &UpdateContext) -> Result<(), Reset> {
         let broken = |what| Reset::new(Some(raw.code), what, 9, raw.whole);
         let [a, b, safi, prefixes @ ..] = raw.value else { return Err(broken(Fault::Length)) };
         let Some(family) = family(*a, *b, *safi) else {
             self.fault(Some(raw.code), Treatment::Discard, Fault::NotExpected);
             return Ok(());
         };
-        self.mp_unreach = Some(NlriField::new(family, prefixes).ok_or_else(|| broken(Fault::Nlri))?);
+        self.mp_unreach = Some(ctx.field(family, prefixes).ok_or_else(|| broken(Fault::Nlri))?);
         Ok(())
     }
 
