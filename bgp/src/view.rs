@@ -144,6 +144,26 @@ pub struct SessionView {
     pub next_hop_v6: Option<std::net::Ipv6Addr>,
 }
 
+impl SessionView {
+    /// What both OPENs agreed on beside families and times, in words.
+    #[must_use]
+    pub fn terms(&self) -> Vec<String> {
+        let said = |yes: bool, what: &str| yes.then(|| what.to_owned());
+        let refresh = said(self.enhanced_refresh, "enhanced route refresh");
+        let mut terms: Vec<String> = [
+            said(self.four_octet_as, "four-octet AS numbers"),
+            refresh.or_else(|| said(self.route_refresh, "route refresh")),
+            said(self.extended_next_hop, "IPv4 over IPv6 next hops"),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
+        terms.push(format!("messages of {} octets in, {} out", self.max_message_in, self.max_message_out));
+        terms.extend(self.add_path_receive.iter().map(|family| format!("several {family} paths in")));
+        terms
+    }
+}
+
 /// Message counters of a neighbour.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
 pub struct PeerCounters {

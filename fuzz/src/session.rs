@@ -52,6 +52,7 @@ fn config(n: u8, octet: u8) -> PeerConfig {
     let mut config = PeerConfig::new(peer_addr(n), RemoteAsn::Is(65001));
     config.passive = octet & 1 != 0;
     config.hold_time = Duration::from_secs([9, 3, 0, 90][usize::from(octet >> 1 & 3)]);
+    config.add_path_receive = octet & 16 != 0;
     if octet & 8 != 0 {
         config.families.pop_last();
     }
@@ -186,7 +187,7 @@ fn step(world: &mut World, draw: &mut Draw<'_>) {
     let peer = PeerId::of_address(peer_addr(arg));
     let conn = world.conn(arg >> 1);
     let now = world.now;
-    match (op % 20, conn) {
+    match (op % 22, conn) {
         (0, _) => {
             world.accepted += 1;
             let conn = ConnId::Accepted(world.accepted);
@@ -296,6 +297,10 @@ fn step(world: &mut World, draw: &mut Draw<'_>) {
         }
         (17, _) => world.speaker.handle_uplink(peer, arg & 2 != 0, now),
         (18, _) => set_peers(world, draw.octet()),
+        (20, _) => {
+            let _ = world.speaker.request_refresh(peer, now);
+        }
+        (21, _) => world.speaker.set_peer_enabled(peer, arg & 2 != 0, None, now),
         (19, _) => world.speaker.hold_end_of_rib(arg & 1 != 0, now),
         _ => {}
     }

@@ -102,6 +102,7 @@ impl Node {
             capabilities_received: session
                 .map(|s| s.capabilities_received.iter().map(ToString::to_string).collect())
                 .unwrap_or_default(),
+            negotiated: session.map(petiole_bgp::view::SessionView::terms).unwrap_or_default(),
             end_of_rib_received: session.map(|s| words(&s.end_of_rib_received)).unwrap_or_default(),
             end_of_rib_sent: session.map(|s| words(&s.end_of_rib_sent)).unwrap_or_default(),
             prefixes_received: session.map_or(0, |s| s.prefixes_received),
@@ -254,6 +255,7 @@ fn path_view(path: &petiole_bgp::PathView) -> PathView {
     PathView {
         prefix: path.prefix,
         peer: path.peer.to_string(),
+        path_id: path.path_id,
         used: path.reason.is_used(),
         why: path.why.clone(),
         next_hop: Some(path.attributes.next_hop),

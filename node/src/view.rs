@@ -139,6 +139,8 @@ pub struct PeerView {
     pub capabilities_sent: Vec<String>,
     /// What they offered.
     pub capabilities_received: Vec<String>,
+    /// What both sides agreed on beside families and times, in words.
+    pub negotiated: Vec<String>,
     /// Families for which the peer has sent End-of-RIB.
     pub end_of_rib_received: Vec<String>,
     /// Families for which we have.
@@ -186,6 +188,8 @@ pub struct PathView {
     pub prefix: Prefix,
     /// From which leaf.
     pub peer: String,
+    /// The identifier it came with, where the leaf tells several paths of a prefix apart (add-path).
+    pub path_id: Option<u32>,
     /// Whether it is used: best, or one of several equal ones.
     pub used: bool,
     /// What became of it and why, in words.

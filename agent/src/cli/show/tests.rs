@@ -203,6 +203,7 @@ fn path() -> PathView {
         only_to_customer: None,
         prefix: "10.123.129.0/26".parse().unwrap(),
         peer: "10.122.101.0".into(),
+        path_id: None,
         used: true,
         why: "best: shortest AS path".into(),
         next_hop: Some("10.122.101.0".parse().unwrap()),
