@@ -24,6 +24,7 @@ pub mod neighbour;
 mod node;
 mod operator;
 mod policy;
+mod probes;
 pub mod saved;
 mod seed;
 mod sessions;

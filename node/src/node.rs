@@ -18,7 +18,7 @@ use crate::fib::Fib;
 use crate::filters::{CUSTOM_FILTERS, Filters};
 use crate::gate::{Conditions, Order};
 use crate::health::{Gate, Verdict};
-use crate::input::{Done, EffectId, GateId, Input, Now, QueryId, UnixNanos};
+use crate::input::{Done, EffectId, Input, Now, QueryId, UnixNanos};
 use crate::neighbour::Neighbours;
 use crate::operator::Orders;
 use crate::saved::Saved;
@@ -307,21 +307,6 @@ impl Node {
         }
     }
 
-    fn handle_probed(&mut self, id: GateId, result: Result<(), String>) {
-        let index = usize::try_from(id.0).unwrap_or(usize::MAX);
-        let (Some(Some(gate)), Some(announce)) = (self.gates.get_mut(index), self.settings.announce.get(index)) else {
-            return;
-        };
-        let before = gate.verdict();
-        gate.handle_result(result);
-        if gate.verdict() != before {
-            let healthy = gate.verdict() == Verdict::Healthy;
-            let event = Event::Gate { prefix: announce.prefix, healthy, detail: gate.words() };
-            self.dirty = true;
-            self.log(event);
-        }
-    }
-
     fn handle_done(&mut self, id: EffectId, result: Done) {
         match result {
             Done::Txn(outcome) => {
@@ -442,14 +427,6 @@ impl Node {
         {
             speaker.hold_end_of_rib(false, self.now.mono);
             self.drain_speaker();
-        }
-    }
-
-    fn probe(&mut self) {
-        for (index, gate) in self.gates.iter_mut().enumerate() {
-            let Some((check, timeout)) = gate.as_mut().and_then(|g| g.poll_probe(self.now.mono)) else { continue };
-            let gate = GateId(u32::try_from(index).unwrap_or(u32::MAX));
-            self.effects.push_back(Effect::Probe { gate, check, timeout });
         }
     }
 

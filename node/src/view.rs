@@ -1,6 +1,11 @@
 //! Questions of operators and their answers: the shapes behind `-o json`, which are documented in `docs/cli.md` and stable.
 
 mod bfd;
+mod ipam;
+mod order;
+
+pub use ipam::{BlockView, BlocksView, PoolView};
+pub use order::{DrainView, OrderView, PeerOrder};
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -66,44 +71,6 @@ pub enum Query {
     Trace(String),
     /// `/metrics`.
     Metrics,
-}
-
-/// What to do with one session.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum PeerOrder {
-    /// End it until it is enabled.
-    Disable {
-        /// Said to the leaf (RFC 9003).
-        message: Option<ShutdownText>,
-    },
-    /// Begin it again.
-    Enable,
-    /// End it and begin anew.
-    Clear {
-        /// Said to the leaf (RFC 9003).
-        message: Option<ShutdownText>,
-    },
-    /// Keep it, and ask the leaf for its routes again (RFC 2918).
-    Refresh,
-}
-
-/// What an order did.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct OrderView {
-    /// In words.
-    pub done: String,
-}
-
-/// Whether the node is drained.
-#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
-pub struct DrainView {
-    /// `none`; `draining`: everything is announced with GRACEFUL_SHUTDOWN; `drained`: everything is withdrawn.
-    pub state: String,
-    /// When it was ordered, nanoseconds since the epoch.
-    pub since: Option<UnixNanos>,
-    /// When everything is withdrawn; `None`: when told, or done.
-    pub withdraw_in_seconds: Option<f64>,
 }
 
 /// One session, for `petiole bgp peers`.
@@ -391,47 +358,6 @@ pub struct AnnouncementView {
     pub reason: String,
     /// Since when, nanoseconds since the epoch.
     pub since: UnixNanos,
-}
-
-/// `petiole ipam blocks`.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct BlocksView {
-    /// The pools.
-    pub pools: Vec<PoolView>,
-    /// Every block that the store holds.
-    pub blocks: Vec<BlockView>,
-}
-
-/// A pool.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct PoolView {
-    /// Name of its resource.
-    pub name: String,
-    /// Its prefix.
-    pub cidr: Prefix,
-    /// Length of its blocks.
-    pub block_size: u8,
-    /// How many blocks it has.
-    pub total: u64,
-    /// How many are claimed.
-    pub claimed: u64,
-    /// Whether new blocks may be claimed, and why not.
-    pub refused: Option<String>,
-}
-
-/// A block.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct BlockView {
-    /// Its prefix.
-    pub cidr: Prefix,
-    /// The owner's name; `None` without affinity.
-    pub owner: Option<String>,
-    /// Whether this node owns it.
-    pub ours: bool,
-    /// Addresses in use.
-    pub used: u32,
-    /// Addresses in all.
-    pub size: u32,
 }
 
 /// A route that Petiole wants, or has, in the kernel.

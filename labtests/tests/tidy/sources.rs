@@ -9,7 +9,8 @@ const LONG: usize = 500;
 const TOO_LONG: usize = 800;
 
 /// Files that may be longer than [`LONG`], each with the reason why cutting it would make it worse.
-const ONE_THING: &[(&str, &str)] = &[];
+const ONE_THING: &[(&str, &str)] =
+    &[("config/src/problem.rs", "one enum: every mistake that a configuration can have, with its words")];
 
 fn code() -> impl Iterator<Item = String> {
     tree::files().into_iter().filter(|file| file.ends_with(".rs") && !tree::is_test_code(file))
