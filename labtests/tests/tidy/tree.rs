@@ -52,12 +52,12 @@ pub(crate) fn text(file: &str) -> String {
     std::fs::read_to_string(root().join(file)).unwrap_or_else(|error| panic!("cannot read {file}: {error}"))
 }
 
-/// Rust files whose lines count: not tests, whose length is a matter of cases.
 /// Whether a manifest below the root begins a workspace of its own, as that of fuzz/ does: its switches are not for stable.
 pub(crate) fn has_own_workspace(manifest: &str) -> bool {
     text(manifest).lines().any(|line| line == "[workspace]")
 }
 
+/// Rust files whose lines count: not tests, whose length is a matter of cases.
 pub(crate) fn is_test_code(file: &str) -> bool {
     file.ends_with("tests.rs")
         || ["tests/", "benches/", "examples/"]
