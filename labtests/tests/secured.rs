@@ -88,7 +88,8 @@ fn rotated(ends: Ends) -> Result<()> {
     let mut agents = Vec::new();
     for (name, netns, asn, neighbour) in sides {
         ground.key(&format!("{name}.key"), "old")?;
-        let more = format!("password_file = \"{}\"", ground.text(&format!("{name}.key")));
+        // Two agents would both be customers, which RFC 9234 refuses.
+        let more = format!("role = false\npassword_file = \"{}\"", ground.text(&format!("{name}.key")));
         agents.push(ground.agent(name, netns, asn, neighbour, &more)?);
     }
     let session = |name: &str, netns: &Netns| -> Result<Value> {
