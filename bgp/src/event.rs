@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::{ConfigError, ConnId, PeerId};
 use crate::guard::GuardError;
 use crate::limit::PrefixUsage;
+pub use crate::session::retention::RetentionEnd;
 use crate::verdict::HoldVerdict;
 use crate::wire::{Notification, Treatment, UpdateFault};
 
@@ -179,6 +180,35 @@ pub enum DownReason {
     Collision,
 }
 
+impl DownReason {
+    /// Whether the paths of a neighbour that restarts gracefully stay in use over this end of its session (RFC 4724 section
+    /// 4.2): the connection is gone, and nobody meant it. `notification`: NOTIFICATIONs don't mean it either (RFC 8538
+    /// section 4), but for the Hard Reset.
+    #[must_use]
+    pub fn retains(&self, notification: bool) -> bool {
+        match self {
+            Self::Closed | Self::Broken(_) => true,
+            Self::NotificationSent(n) | Self::NotificationReceived(n) => {
+                notification && n.inside_hard_reset().is_none()
+            }
+            Self::HoldTimerExpired(_) | Self::SendHoldTimerExpired => notification,
+            // While the session stood: it is the way that fails, whatever the C bit (RFC 5882 section 4.3.2).
+            Self::BfdDown { .. }
+            | Self::Disabled
+            | Self::Cleared
+            | Self::Stopped
+            | Self::Deconfigured
+            | Self::ConfigChanged
+            | Self::Misconfigured(_)
+            | Self::LinkDown
+            | Self::TooManyPrefixes(_)
+            | Self::ConnectFailed(_)
+            | Self::ConnectTimedOut
+            | Self::Collision => false,
+        }
+    }
+}
+
 impl fmt::Display for DownReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -249,8 +279,8 @@ pub enum SpeakerEvent {
         /// Negotiated hold time; zero means none.
         hold_time: Duration,
     },
-    /// An Established session ended. Routes learned over it are being taken out in the following batches; a forwarding table
-    /// that groups next hops may drop this peer's at once.
+    /// An Established session ended. Routes learned over it are being taken out in the following batches, but for those of
+    /// which [`PathsKept`](Self::PathsKept) says otherwise.
     PeerDown {
         /// Whose.
         peer: PeerId,
@@ -258,6 +288,34 @@ pub enum SpeakerEvent {
         at: Duration,
         /// Why.
         reason: DownReason,
+    },
+    /// The neighbour restarts, and its paths stay in use (RFC 4724 section 4.2).
+    PathsKept {
+        /// Whose.
+        peer: PeerId,
+        /// Of which family.
+        family: Family,
+        /// When.
+        at: Duration,
+        /// How many.
+        paths: u64,
+        /// Until when, should the neighbour not be back by then.
+        until: Duration,
+        /// Whether for long, and only where there is nothing else (RFC 9494).
+        long_lived: bool,
+    },
+    /// What was kept is so no longer: what the neighbour has not said again goes.
+    PathsLapsed {
+        /// Whose.
+        peer: PeerId,
+        /// Of which family.
+        family: Family,
+        /// When.
+        at: Duration,
+        /// How many go.
+        paths: u64,
+        /// Why.
+        why: RetentionEnd,
     },
     /// A connection ended before it was Established.
     ConnectionLost {
@@ -419,6 +477,8 @@ pub enum TimerReason {
     BfdWait,
     /// A neighbour that was stopped for a while is started again.
     IdleHold,
+    /// What is kept of a former session has had its time.
+    Retention,
     /// An OPEN was held back for long enough.
     DelayOpen,
     /// A peer has taken nothing for too long.

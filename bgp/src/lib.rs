@@ -34,7 +34,7 @@ pub mod wire;
 
 pub use bfd::{BfdPolicy, BfdState, BfdStatus};
 pub use config::{ConfigError, ConnId, LocalConfig, NotAPeer, PeerConfig, PeerId, RemoteAsn, RestartPolicy};
-pub use event::{Action, DownReason, Event, SpeakerEvent, TimerReason, TooManyPrefixes};
+pub use event::{Action, DownReason, Event, RetentionEnd, SpeakerEvent, TimerReason, TooManyPrefixes};
 pub use guard::{GuardError, Originated, Ownership};
 pub use limit::{LimitLevel, MaxPrefix, OverLimit, PrefixUsage};
 pub use rib::{LocRoute, NextHop, PathInfo, Reason, RouteChanges};

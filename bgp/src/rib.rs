@@ -12,6 +12,7 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use petiole_prefix::{Family, Prefix};
 use serde::Serialize;
@@ -39,7 +40,7 @@ mod table;
 
 pub(crate) use adj_in::AdjIn;
 pub(crate) use adj_out::{AdjOut, Flush, OutContext};
-pub(crate) use attrs::AttrId;
+pub(crate) use attrs::{AttrId, LLGR_STALE};
 pub(crate) use learned::PathOut;
 pub use reason::Reason;
 pub(crate) use table::SourceId;
@@ -114,6 +115,18 @@ impl Rib {
             self.v4.start_sweep();
             self.v6.start_sweep();
         }
+    }
+
+    /// Ends a session, whose paths are kept until it is [`close`](Self::close)d.
+    pub(crate) fn keep(&mut self, source: SourceId, now: Duration) {
+        self.sources.keep(source, now);
+    }
+
+    /// What is kept of a session is used only where there is nothing else from now on, by and by.
+    pub(crate) fn age(&mut self, source: SourceId) {
+        self.sources.age(source);
+        self.v4.start_aging();
+        self.v6.start_aging();
     }
 
     /// Names an attribute set and holds it for the caller.

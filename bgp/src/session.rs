@@ -5,6 +5,7 @@ pub(crate) mod fsm;
 pub(crate) mod graceful;
 pub(crate) mod negotiate;
 pub(crate) mod peer;
+pub(crate) mod retention;
 pub(crate) mod timers;
 
 pub(crate) use fsm::{Input, Output, State, Step};

@@ -6,6 +6,7 @@ mod import;
 mod inbound;
 mod operator;
 mod outbound;
+mod retention;
 mod sessions;
 mod views;
 

@@ -75,6 +75,8 @@ pub struct PeerView {
     pub failures: u32,
     /// When the next attempt is due.
     pub retry_at: Option<Duration>,
+    /// What is kept of former sessions.
+    pub retention: Option<RetentionView>,
     /// What ended the last session or attempt, in words.
     pub last_error: Option<String>,
     /// The last NOTIFICATION we sent.
@@ -241,9 +243,48 @@ pub struct PathView {
     pub reason: Reason,
     /// The same in words.
     pub why: String,
-    /// Its attributes.
+    /// Its attributes; with LLGR_STALE (RFC 9494 section 3.3) where we keep it for long.
     #[serde(serialize_with = "shared")]
     pub attributes: Arc<Attributes>,
+    /// Where it is kept though the session that it came over has ended.
+    pub stale: Option<StaleView>,
+}
+
+/// That a path is kept.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct StaleView {
+    /// When the session ended.
+    pub since: Duration,
+    /// Whether it is long-lived by now: used only where there is nothing else (RFC 9494).
+    pub long_lived: bool,
+    /// Why it is kept, in words.
+    pub why: String,
+}
+
+/// What is kept of a neighbour whose session ended (RFC 4724 section 4.2).
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct RetentionView {
+    /// When the session ended.
+    pub since: Duration,
+    /// Why it did, in words.
+    pub why: String,
+    /// Whether a new one is there, and End-of-RIB is awaited.
+    pub back: bool,
+    /// By family.
+    pub families: Vec<KeptView>,
+}
+
+/// A family that is kept.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+pub struct KeptView {
+    /// Which.
+    pub family: Family,
+    /// Paths that have not been said again.
+    pub paths: u64,
+    /// Until when they are kept, as it stands.
+    pub until: Duration,
+    /// Whether they are long-lived by now.
+    pub long_lived: bool,
 }
 
 /// One prefix of ours as seen from one neighbour: what it was told, or why it was not.

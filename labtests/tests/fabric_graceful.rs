@@ -13,6 +13,8 @@ const WITHIN: Duration = Duration::from_secs(30);
 /// The stream goes on before and after a restart for this long.
 const AROUND: Duration = Duration::from_secs(1);
 const RATE: u64 = 1000;
+/// The rack whose leaf is BIRD; the other's is FRR.
+const BIRD: u8 = 2;
 
 /// How often each restart is tried: once, or as often as `PETIOLE_REPEAT` says.
 fn repeats() -> u32 {
@@ -76,8 +78,14 @@ impl Rack {
 
     fn all_restarts(&self) -> Result<()> {
         for _ in 0..repeats() {
-            self.agent_restarts(Signal::KILL)?;
-            self.agent_restarts_twice()?;
+            self.tells_nobody("restarts of the agent", || {
+                self.agent_restarts(Signal::KILL)?;
+                self.agent_restarts_twice()
+            })?;
+            // FRR 8.4's bgpd takes routes out of its own kernel for some 30 ms when it comes back, so that its leaf is not asked.
+            if self.number == BIRD {
+                self.leaf_restarts()?;
+            }
         }
         Ok(())
     }
@@ -91,10 +99,10 @@ impl Rack {
         })
     }
 
-    /// Does something under streams of both families; nothing may be lost, and the spine may be told nothing.
+    /// Does something under streams of both families; nothing may be lost, and neither kernel may delete a route.
     fn loses_nothing(&self, what: &str, act: impl FnOnce() -> Result<()>) -> Result<()> {
-        let monitor = Monitor::start(&self.leaf)?;
-        let heard_before = self.told_to_spine()?;
+        let monitors =
+            [&self.leaf, &self.worker].map(|node| Monitor::start(node).map(|monitor| (node.name(), monitor)));
         let file = format!("/run/stream-{}", self.number);
         self.client.write(&file, "")?;
         let mut streams = Vec::new();
@@ -130,10 +138,11 @@ impl Rack {
             ensure!(counted.sent > RATE * took.as_secs() * 8 / 10, "{what}: the stream was slow: {counted:?}");
             ensure!(counted.lost == 0, "{what}: {counted:?}");
         }
-        let gone = monitor.deletions()?;
-        ensure!(gone.is_empty(), "{what}: {} deleted: {gone:#?}", self.leaf.name());
-        let heard = self.told_to_spine()?;
-        ensure!(heard == heard_before, "{what}: the spine was told something: {heard} UPDATEs after {heard_before}");
+        for monitor in monitors {
+            let (name, monitor) = monitor?;
+            let gone = monitor.deletions()?;
+            ensure!(gone.is_empty(), "{what}: {name} deleted: {gone:#?}");
+        }
         Ok(())
     }
 
@@ -143,6 +152,41 @@ impl Rack {
         let answer = self.spine.vtysh_json(&format!("show bgp neighbors {peer} json"))?;
         let updates = answer[&peer]["messageStats"]["updatesRecv"].as_u64();
         updates.with_context(|| format!("no counter of UPDATEs: {answer}"))
+    }
+
+    /// That the leaf's neighbours are none the wiser.
+    fn tells_nobody(&self, what: &str, act: impl FnOnce() -> Result<()>) -> Result<()> {
+        let before = self.told_to_spine()?;
+        act()?;
+        let heard = self.told_to_spine()?;
+        ensure!(heard == before, "{what}: the spine was told something: {heard} UPDATEs after {before}");
+        Ok(())
+    }
+
+    /// The leaf's BGP daemon is killed and started, as a crash and a supervisor would have it.
+    fn leaf_restarts(&self) -> Result<()> {
+        let daemon = if self.number == BIRD { "bird" } else { "bgpd" };
+        let sessions = || -> Result<u64> {
+            let peers = self.worker.petiole_json(&["bgp", "peers"])?;
+            peers[0]["established_count"].as_u64().with_context(|| peers.to_string())
+        };
+        let before = sessions()?;
+        self.loses_nothing(&format!("{}: {daemon} is killed and started", self.leaf.name()), || {
+            self.leaf.stop(daemon, Signal::KILL)?;
+            eventually(WITHIN, "its routes are kept", || {
+                let peers = self.worker.petiole_json(&["bgp", "peers"]).map_err(|error| format!("{error:#}"))?;
+                let kept = peers[0]["kept"].as_array().map_or(0, Vec::len);
+                check(kept == 2 && peers[0]["state"] != "Established", &peers)
+            })?;
+            std::thread::sleep(Duration::from_millis(500));
+            self.leaf.start(daemon)?;
+            eventually(WITHIN, "its routes are sent again", || {
+                let now = sessions().map_err(|error| format!("{error:#}"))?;
+                let peers = self.worker.petiole_json(&["bgp", "peers"]).map_err(|error| format!("{error:#}"))?;
+                check(now > before && peers[0]["kept"] == serde_json::json!([]), &peers)
+            })?;
+            self.wait_in_sync()
+        })
     }
 
     fn agent_restarts(&self, signal: Signal) -> Result<()> {

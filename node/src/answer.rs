@@ -16,7 +16,7 @@ use crate::node::Node;
 use crate::policy;
 use crate::sessions::peer_id;
 use crate::view::{
-    AdvertisedView, Answer, BlockView, BlocksView, FibEntry, PathView, PeerView, PoolView, Query, RouteTable,
+    AdvertisedView, Answer, BlockView, BlocksView, FibEntry, KeptView, PathView, PeerView, PoolView, Query, RouteTable,
 };
 
 impl Node {
@@ -120,8 +120,23 @@ impl Node {
             last_notification_received: peer.last_notification_received.as_ref().map(ToString::to_string),
             not_announced: peer.not_announced.iter().map(|n| format!("{}: {}", n.family, n.why)).collect(),
             bfd: self.bfd_view(peer.id),
+            kept: self.kept(peer),
             prefix_limits: peer.prefix_usage.iter().map(ToString::to_string).collect(),
         }
+    }
+
+    fn kept(&self, peer: &petiole_bgp::PeerView) -> Vec<KeptView> {
+        let Some(retention) = &peer.retention else { return Vec::new() };
+        let kept = |kept: &petiole_bgp::view::KeptView| KeptView {
+            family: kept.family.to_string(),
+            paths: kept.paths,
+            seconds: self.now.mono.saturating_sub(retention.since).as_secs_f64(),
+            seconds_left: kept.until.saturating_sub(self.now.mono).as_secs_f64(),
+            long_lived: kept.long_lived,
+            back: retention.back,
+            why: retention.why.clone(),
+        };
+        retention.families.iter().map(kept).collect()
     }
 
     fn routes(&self, table: RouteTable, id: Option<PeerId>) -> Result<Answer, String> {
@@ -151,7 +166,7 @@ impl Node {
 
     pub(crate) fn received(&self, peer: Option<PeerId>, prefix: Option<Prefix>) -> Vec<PathView> {
         let Some(speaker) = &self.speaker else { return Vec::new() };
-        speaker.routes_received(peer, prefix).iter().map(path_view).collect()
+        speaker.routes_received(peer, prefix).iter().map(|path| path_view(path, self.now.mono)).collect()
     }
 
     pub(crate) fn advertised(&self, peer: Option<PeerId>) -> Vec<AdvertisedView> {
@@ -251,7 +266,7 @@ impl Node {
     }
 }
 
-fn path_view(path: &petiole_bgp::PathView) -> PathView {
+fn path_view(path: &petiole_bgp::PathView, now: Duration) -> PathView {
     PathView {
         prefix: path.prefix,
         peer: path.peer.to_string(),
@@ -267,6 +282,11 @@ fn path_view(path: &petiole_bgp::PathView) -> PathView {
             &path.attributes.large_communities,
         ),
         only_to_customer: path.attributes.only_to_customer,
+        stale_seconds: path.stale.as_ref().map(|s| now.saturating_sub(s.since).as_secs_f64()),
+        kept_because: path.stale.as_ref().map(|s| {
+            let how = if s.long_lived { "long-lived stale" } else { "stale" };
+            format!("{how}: {}", s.why)
+        }),
     }
 }
 

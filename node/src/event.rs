@@ -119,6 +119,13 @@ pub enum Event {
     ProblemOver(String),
     /// The guard stopped an announcement: a defect in Petiole.
     GuardStopped(String),
+    /// Routes of a leaf that restarts are kept, or are so no longer.
+    Retention {
+        /// The leaf.
+        peer: String,
+        /// In words.
+        what: String,
+    },
     /// Anything about a session for the curious.
     PeerNote {
         /// The leaf.
@@ -145,7 +152,8 @@ impl Event {
             | Self::SaveFailed(_) => Level::Warn,
             Self::Gate { healthy: false, .. } | Self::PrefixLimit { fine: false, .. } => Level::Warn,
             Self::PeerNote { .. } => Level::Debug,
-            Self::Starting { .. }
+            Self::Retention { .. }
+            | Self::Starting { .. }
             | Self::StoreInSync
             | Self::PeerUp { .. }
             | Self::BfdUp { .. }
@@ -203,7 +211,7 @@ impl fmt::Display for Event {
                 f,
                 "the export guard stopped an announcement, which is a defect of Petiole; please report it: {what}"
             ),
-            Self::PeerNote { peer, what } => write!(f, "{peer}: {what}"),
+            Self::Retention { peer, what } | Self::PeerNote { peer, what } => write!(f, "{peer}: {what}"),
             Self::SaveFailed(why) => write!(f, "cannot save the last known good state: {why}"),
         }
     }

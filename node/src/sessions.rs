@@ -150,6 +150,16 @@ impl Node {
             SpeakerEvent::EndOfRibSent { peer, family, .. } => {
                 self.log(Event::PeerNote { peer: peer.to_string(), what: format!("was sent our {family} routes") });
             }
+            SpeakerEvent::PathsKept { peer, family, at, paths, until, long_lived } => {
+                let time = until.saturating_sub(at).as_secs();
+                let how = if long_lived { ", only where there is nothing else" } else { "" };
+                let what = format!("{paths} {family} routes stay in use for {time} s while it is away{how}");
+                self.log(Event::Retention { peer: peer.to_string(), what });
+            }
+            SpeakerEvent::PathsLapsed { peer, family, paths, why, .. } => {
+                let what = format!("of the {family} routes kept of its former session {paths} go: {why}");
+                self.log(Event::Retention { peer: peer.to_string(), what });
+            }
             SpeakerEvent::ConnectionLost { peer, reason, .. } => {
                 self.log(Event::PeerNote { peer: peer.to_string(), what: reason.to_string() });
             }

@@ -146,6 +146,28 @@ pub struct PeerView {
     /// How much of its prefix limit each family uses, in words.
     #[serde(default)]
     pub prefix_limits: Vec<String>,
+    /// What is kept of its former session while it restarts, by family.
+    #[serde(default)]
+    pub kept: Vec<KeptView>,
+}
+
+/// Paths of a leaf that are used though the session that they came over has ended (RFC 4724).
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct KeptView {
+    /// `IPv4` or `IPv6`.
+    pub family: String,
+    /// How many the leaf has not sent again.
+    pub paths: u64,
+    /// Since when, in seconds.
+    pub seconds: f64,
+    /// For how long they are kept from now on, as it stands.
+    pub seconds_left: f64,
+    /// Whether they are long-lived by now: used only where there is nothing else (RFC 9494).
+    pub long_lived: bool,
+    /// Whether the leaf is back and has not sent all yet.
+    pub back: bool,
+    /// What ended the session, in words.
+    pub why: String,
 }
 
 /// One path in an Adj-RIB-In, for `petiole bgp routes`.
@@ -173,6 +195,12 @@ pub struct PathView {
     /// Only-to-Customer (RFC 9234): as received, or the leaf's AS, which is what it means to have it from a provider.
     #[serde(default)]
     pub only_to_customer: Option<u32>,
+    /// For how long the session that it came over has been gone, where it is kept nevertheless.
+    #[serde(default)]
+    pub stale_seconds: Option<f64>,
+    /// Why it is kept, in words.
+    #[serde(default)]
+    pub kept_because: Option<String>,
 }
 
 /// One prefix of ours towards one leaf, for `petiole bgp routes advertised`.

@@ -38,6 +38,8 @@ struct OfFamily {
     current: Generation,
     /// From the oldest on.
     refreshes: VecDeque<Refresh>,
+    /// Of former sessions, kept until they are said again (RFC 4724 section 4.2). Whoever keeps them closes them.
+    former: Vec<SourceId>,
 }
 
 /// What was there when a refresh began.
@@ -119,6 +121,15 @@ impl Generation {
     }
 }
 
+impl OfFamily {
+    /// What is said of these prefixes now takes the place of what former sessions said.
+    fn replace_former(&self, rib: &mut Rib, field: &NlriField<'_>) {
+        for former in &self.former {
+            rib.withdraw(*former, field);
+        }
+    }
+}
+
 impl AdjIn {
     /// A session that has said nothing yet; `None` when there are too many that still have paths.
     pub(crate) fn open(rib: &mut Rib, peer: PeerId, router_id: Ipv4Addr) -> Option<Self> {
@@ -127,18 +138,21 @@ impl AdjIn {
             v4.close(rib);
             return None;
         };
-        let families = [v4, v6].map(|current| OfFamily { current, refreshes: VecDeque::new() });
+        let families = [v4, v6].map(|current| OfFamily { current, refreshes: VecDeque::new(), former: Vec::new() });
         Some(Self { peer, router_id, families })
     }
 
-    /// The session is over.
-    pub(crate) fn close(self, rib: &mut Rib) {
-        for of_family in self.families {
-            of_family.current.close(rib);
-            for refresh in of_family.refreshes {
-                refresh.left.close(rib);
-            }
-        }
+    /// The session is over: its sources of each family, in the order of [`Family::BOTH`].
+    pub(crate) fn into_sources(self) -> [Vec<SourceId>; 2] {
+        self.families.map(|of_family| {
+            let refreshes = of_family.refreshes.into_iter().map(|refresh| refresh.left);
+            refreshes.chain([of_family.current]).flat_map(|generation| generation.sources).collect()
+        })
+    }
+
+    /// What is kept of former sessions: what is said now of a prefix takes the place of all that was said of it then.
+    pub(crate) fn succeed(&mut self, family: Family, former: &[SourceId]) {
+        self.of_mut(family).former = former.to_vec();
     }
 
     fn of(&self, family: Family) -> &OfFamily {
@@ -176,9 +190,11 @@ impl AdjIn {
                     Some(source) => rib.announce(source, &one, id, verdict),
                     None => refused += 1,
                 }
+                of_family.replace_former(rib, &one);
             }
         } else if let Some(source) = of_family.current.sources.first() {
             rib.announce(*source, field, id, verdict);
+            of_family.replace_former(rib, field);
         }
         for refresh in &mut of_family.refreshes {
             refresh.left.withdraw(rib, field);
@@ -190,6 +206,11 @@ impl AdjIn {
     pub(crate) fn withdraw(&mut self, rib: &mut Rib, field: &NlriField<'_>) {
         let of_family = self.of_mut(field.family());
         of_family.current.withdraw(rib, field);
+        if field.has_path_ids() {
+            field.paths().for_each(|(_, one)| of_family.replace_former(rib, &one));
+        } else {
+            of_family.replace_former(rib, field);
+        }
         for refresh in &mut of_family.refreshes {
             refresh.left.withdraw(rib, field);
         }

@@ -5,6 +5,12 @@ use std::sync::Arc;
 use super::index::{Seed, SlotIndex};
 use crate::wire::{Attributes, Origin};
 
+/// The community of paths that were kept for long (RFC 9494 section 3.3).
+pub(crate) const LLGR_STALE: u32 = 0xffff_0006;
+
+/// The community of paths that must not be (RFC 9494 section 3.4).
+const NO_LLGR: u32 = 0xffff_0007;
+
 /// Names an attribute set in the store.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) struct AttrId(u32);
@@ -20,6 +26,10 @@ pub(crate) struct Rank {
     pub(crate) neighbour: u32,
     /// MED; a missing one is the lowest (RFC 4271 section 9.1.2.2 c).
     pub(crate) med: u32,
+    /// Somebody on the way has kept it as long-lived stale (LLGR_STALE, RFC 9494 section 3.3).
+    pub(crate) long_lived: bool,
+    /// Not to be kept for long (NO_LLGR, RFC 9494 section 3.4).
+    pub(crate) not_for_long: bool,
 }
 
 impl Rank {
@@ -29,6 +39,8 @@ impl Rank {
             origin: attributes.origin,
             neighbour: attributes.as_path.first().unwrap_or(0),
             med: attributes.med.unwrap_or(0),
+            long_lived: attributes.communities.contains(&LLGR_STALE),
+            not_for_long: attributes.communities.contains(&NO_LLGR),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The decision process (RFC 4271 section 9.1.2.2) over the paths of one prefix.
 //!
-//! All peers are external and all next hops are on a link, so that what remains of the steps is: AS path length, origin, MED
+//! All peers are external and all next hops are on a link, so that what remains of the steps is: not kept for long after
+//! its session's end (RFC 9494 section 4.3), AS path length, origin, MED
 //! within one neighbouring AS; what is equal after them is used together; the best of those, by router id and peer address, is
 //! only a name for the route. The steps eliminate from the whole set at once: a comparison two by two would not be transitive,
 //! as MEDs of different ASes don't compare, and the outcome would depend on the order of arrival.
@@ -26,6 +27,11 @@ pub(crate) fn decide<T: Ord + Copy>(candidates: &mut [Candidate<T>], local: bool
     }
     let left = |c: &Candidate<T>| c.reason == Reason::Multipath;
 
+    if candidates.iter().any(|c| left(c) && !c.rank.long_lived) {
+        for c in candidates.iter_mut().filter(|c| left(c) && c.rank.long_lived) {
+            c.reason = Reason::LostAsLongLived;
+        }
+    }
     let shortest = candidates.iter().filter(|c| left(c)).map(|c| c.rank.hops).min();
     for c in candidates.iter_mut().filter(|c| left(c) && Some(c.rank.hops) != shortest) {
         c.reason = Reason::LostByAsPathLength;

@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use petiole_prefix::Prefix;
 
@@ -24,6 +25,8 @@ pub(crate) struct PathOut<'a> {
     pub(crate) source: SourceId,
     pub(crate) reason: Reason,
     pub(crate) attributes: &'a Arc<Attributes>,
+    /// Where it is kept though its session has ended: since when, and whether it is long-lived by now.
+    pub(crate) stale: Option<(Duration, bool)>,
 }
 
 /// A path in use, as routes are told apart by.
@@ -54,6 +57,8 @@ pub(crate) struct Learned<K> {
     dirty: VecDeque<u32>,
     /// Where the search for paths of ended sessions goes on; `None` when there are none.
     sweep: Option<u32>,
+    /// The search is for paths that have become long-lived as well, and so goes on to the end.
+    aging: bool,
     candidates: Vec<Candidate<(std::net::Ipv4Addr, PeerId)>>,
     /// Prefixes with their hashes; empty between calls.
     ahead: Vec<(u64, K, u8)>,
@@ -61,7 +66,14 @@ pub(crate) struct Learned<K> {
 
 impl<K: Bits> Learned<K> {
     pub(crate) fn new(seed: Seed) -> Self {
-        Self { table: Table::new(seed), dirty: VecDeque::new(), sweep: None, candidates: Vec::new(), ahead: Vec::new() }
+        Self {
+            table: Table::new(seed),
+            dirty: VecDeque::new(),
+            sweep: None,
+            aging: false,
+            candidates: Vec::new(),
+            ahead: Vec::new(),
+        }
     }
 
     /// Takes in paths, in place of those the source had before. `rejected` is the verdict of the import policy.
@@ -152,20 +164,31 @@ impl<K: Bits> Learned<K> {
         self.sweep = Some(0);
     }
 
+    /// Starts looking for paths that have become long-lived, to decide on them anew.
+    pub(crate) fn start_aging(&mut self) {
+        self.aging = true;
+        self.start_sweep();
+    }
+
     /// Goes on looking through at most `budget` slots.
     pub(crate) fn sweep(&mut self, shared: &mut Shared<'_>, budget: &mut usize) {
         let Some(mut at) = self.sweep else { return };
         let end = self.table.end();
         let mut precedent = None;
-        while at < end && *budget > 0 && shared.sources.any_dead() {
+        let aging = self.aging;
+        let wanted = |shared: &Shared<'_>, path: &Path| {
+            is_gone(shared, path) || (aging && shared.sources.get(path.source).is_some_and(|s| s.long_lived))
+        };
+        while at < end && *budget > 0 && (aging || shared.sources.any_dead()) {
             *budget -= 1;
             let slot = at;
             at += 1;
-            if !self.table.is_vacant(slot) && self.table.paths(slot).any(|p| !shared.sources.is_alive(p.source)) {
+            if !self.table.is_vacant(slot) && self.table.paths(slot).any(|p| wanted(shared, p)) {
                 self.decide(shared, slot, false, &mut precedent);
             }
         }
-        self.sweep = (at < end && shared.sources.any_dead()).then_some(at);
+        self.aging &= at < end;
+        self.sweep = (at < end && (self.aging || shared.sources.any_dead())).then_some(at);
     }
 
     /// Whether [`sweep`](Self::sweep) has more to do.
@@ -215,7 +238,7 @@ impl<K: Bits> Learned<K> {
     /// Takes out the paths of ended sources; says whether there were any, and whether one was in use.
     fn purge(&mut self, shared: &mut Shared<'_>, slot: u32) -> Option<bool> {
         let mut used = None;
-        while let Some(path) = self.table.remove_path(slot, |p| !shared.sources.is_alive(p.source)) {
+        while let Some(path) = self.table.remove_path(slot, |p| is_gone(shared, p)) {
             used = Some(used == Some(true) || path.reason.is_used());
             shared.attrs.release(path.attrs);
             shared.sources.removed(path.source, K::FAMILY);
@@ -228,7 +251,9 @@ impl<K: Bits> Learned<K> {
         candidates.clear();
         candidates.extend(self.table.paths(slot).filter_map(|path| {
             let source = shared.sources.get(path.source)?;
-            let rank = shared.attrs.rank(path.attrs)?;
+            let mut rank = shared.attrs.rank(path.attrs)?;
+            // What comes marked is as good as what has become so here (RFC 9494 section 4.3).
+            rank.long_lived |= source.long_lived;
             Some(Candidate { rank, tie: (source.router_id, source.peer), reason: path.reason })
         }));
         decision::decide(&mut candidates, local);
@@ -337,6 +362,7 @@ impl<K: Bits> Learned<K> {
                     source: path.source,
                     reason: path.reason,
                     attributes: attrs.get(path.attrs)?,
+                    stale: source.kept_since.map(|since| (since, source.long_lived)),
                 })
             })
         })
@@ -345,5 +371,16 @@ impl<K: Bits> Learned<K> {
     /// How many prefixes have an entry.
     pub(crate) fn len(&self) -> usize {
         self.table.len()
+    }
+}
+
+/// Whether a path is to be taken out: its source has ended, or it may not be kept for long (RFC 9494 section 4.2).
+#[inline]
+fn is_gone(shared: &Shared<'_>, path: &Path) -> bool {
+    match shared.sources.get(path.source) {
+        Some(source) if source.alive => {
+            source.long_lived && shared.attrs.rank(path.attrs).is_some_and(|rank| rank.not_for_long)
+        }
+        Some(_) | None => true,
     }
 }

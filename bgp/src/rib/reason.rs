@@ -17,6 +17,8 @@ pub enum Reason {
     Multipath,
     /// Lost: we originate this prefix ourselves, and local beats learned.
     LostToLocal,
+    /// Lost: its session, or one on its way, ended long ago (RFC 9494 section 4.3).
+    LostAsLongLived,
     /// Lost: a longer AS path (RFC 4271 section 9.1.2.2 a).
     LostByAsPathLength,
     /// Lost: a worse origin (9.1.2.2 b).
@@ -63,6 +65,7 @@ impl fmt::Display for Reason {
             Self::Best => "best",
             Self::Multipath => "used beside the best, with equal cost",
             Self::LostToLocal => "not used: this prefix is our own, and local beats learned",
+            Self::LostAsLongLived => "not used: it is kept from a session that ended long ago, and another path is not",
             Self::LostByAsPathLength => "not used: another path is shorter",
             Self::LostByOrigin => "not used: another path has a better origin",
             Self::LostByMed => "not used: another path from the same AS has a lower MED",

@@ -200,8 +200,11 @@ fn the_longest_match_is_found() {
 
 fn any_candidate() -> impl Strategy<Value = (Rank, bool)> {
     let origin = prop_oneof![Just(Origin::Igp), Just(Origin::Egp), Just(Origin::Incomplete)];
-    (1u16..4, origin, 1u32..4, 0u32..3, any::<bool>())
-        .prop_map(|(hops, origin, neighbour, med, rejected)| (Rank { hops, origin, neighbour, med }, rejected))
+    (1u16..4, origin, 1u32..4, 0u32..3, any::<bool>(), any::<bool>()).prop_map(
+        |(hops, origin, neighbour, med, long_lived, rejected)| {
+            (Rank { hops, origin, neighbour, med, long_lived, not_for_long: false }, rejected)
+        },
+    )
 }
 
 fn decided(candidates: &[(Rank, bool, u8)], local: bool) -> BTreeMap<u8, Reason> {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use petiole_prefix::Family;
 
 use crate::config::PeerConfig;
-use crate::wire::{Afi, Capability, GracefulFamily, GracefulRestart, Safi};
+use crate::wire::{Afi, Capability, GracefulFamily, GracefulRestart, LongLived, Safi};
 
 /// What our next OPEN to a neighbour says of ourselves.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -33,5 +33,10 @@ pub(crate) fn offer(peer: &PeerConfig, own: &OwnRestart) -> Vec<Capability> {
         restart_time: u16::try_from(policy.restart_time.as_secs()).unwrap_or(u16::MAX),
         families: peer.families.iter().map(family).collect(),
     };
-    vec![Capability::GracefulRestart(restart)]
+    let mut offered = vec![Capability::GracefulRestart(restart)];
+    if !policy.long_lived_time.is_zero() {
+        // For no family: we keep theirs for long, and don't ask for as much (RFC 9494 section 3.1).
+        offered.push(Capability::LongLived(LongLived::default()));
+    }
+    offered
 }

@@ -10,12 +10,13 @@ use rand_core::Rng;
 
 use super::fsm::State;
 use super::negotiate::{Circumstances, Negotiated};
+use super::retention::{Retention, Terms};
 use super::timers::{Timer, Timers};
 use crate::bfd::BfdStatus;
 use crate::config::{ConfigError, ConnId, PeerConfig};
 use crate::event::{DownReason, TooManyPrefixes};
 use crate::limit::LimitLevel;
-use crate::rib::{AdjIn, AdjOut, AttrId, Reason, Rib};
+use crate::rib::{AdjIn, AdjOut, AttrId, Reason, Rib, SourceId};
 use crate::trace::Trace;
 use crate::view::{PeerCounters, SessionState};
 use crate::wire::{Notification, Open};
@@ -34,6 +35,8 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
 /// An Established session.
 pub(crate) struct Established {
+    /// What the neighbour says of its restarts.
+    pub(crate) restart: Terms,
     pub(crate) at: Duration,
     pub(crate) adj_in: AdjIn,
     pub(crate) adj_out: AdjOut,
@@ -189,6 +192,10 @@ pub(crate) struct Peer {
     pub(crate) faults: u32,
     /// In this life, a session of it was told everything, End-of-RIB included.
     pub(crate) told_all: bool,
+    /// What is kept of former sessions.
+    pub(crate) retention: Option<Retention>,
+    /// The sources of that, per family in the order of [`Family::BOTH`].
+    pub(crate) kept: [Vec<SourceId>; 2],
     /// Given from outside.
     pub(crate) next_hops: (Option<Ipv4Addr>, Option<Ipv6Addr>),
     pub(crate) rng: ChaCha8Rng,
@@ -219,6 +226,8 @@ impl Peer {
             failures: 0,
             faults: 0,
             told_all: false,
+            retention: None,
+            kept: Default::default(),
             next_hops: (None, None),
             rng,
             counters: PeerCounters::default(),

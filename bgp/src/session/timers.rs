@@ -17,6 +17,8 @@ pub(crate) enum Timer {
     BfdWait,
     /// Of a neighbour that was stopped for a while: start it again (RFC 4271 section 8.1.1, IdleHoldTimer).
     IdleHold,
+    /// Of a neighbour: something that is kept of a former session has had its time.
+    Retention,
     /// Of a connection: it has been tried for long enough.
     ConnectTimeout,
     /// Of a connection: the OPEN has been held back for long enough.
@@ -32,12 +34,13 @@ pub(crate) enum Timer {
 }
 
 impl Timer {
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::ConnectRetry,
         Self::Stable,
         Self::Damped,
         Self::BfdWait,
         Self::IdleHold,
+        Self::Retention,
         Self::ConnectTimeout,
         Self::DelayOpen,
         Self::Hold,
@@ -53,6 +56,7 @@ impl Timer {
             Self::Damped => TimerReason::Damped,
             Self::BfdWait => TimerReason::BfdWait,
             Self::IdleHold => TimerReason::IdleHold,
+            Self::Retention => TimerReason::Retention,
             Self::ConnectTimeout => TimerReason::ConnectTimeout,
             Self::DelayOpen => TimerReason::DelayOpen,
             Self::Hold => TimerReason::Hold,

@@ -43,6 +43,10 @@ impl Speaker {
         for conn in doomed {
             self.step(id, conn, Input::Stop(why.clone()), now);
         }
+        if status.control_plane_independent {
+            // The way is gone: nothing may be kept that goes over it (RFC 5882 section 4.3.2).
+            self.forget_kept(id, now);
+        }
         if let Some(p) = self.peers.get_mut(&id) {
             p.note_state(now);
         }

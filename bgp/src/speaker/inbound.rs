@@ -228,6 +228,7 @@ impl Speaker {
             // Of a family that was not agreed on it means nothing.
             if negotiated.update.families.contains(&family) && session.end_of_rib_received.insert(family) {
                 events.push(SpeakerEvent::EndOfRibReceived { peer: id, family, at: now });
+                self.confirm(id, family, now);
             }
             return Ok(());
         }

@@ -11,6 +11,7 @@ use crate::event::{Action, DownReason, RefusedBecause, SpeakerEvent};
 use crate::rib::{AdjIn, AdjOut, OutContext};
 use crate::session::fsm::{self, OPEN_HOLD, StopReason};
 use crate::session::peer::{FIRST_RETRY, STABLE_AFTER};
+use crate::session::retention::Terms;
 use crate::session::{Conn, Established, Input, Output, State, Step, Timer, collision, negotiate};
 use crate::verdict::HoldVerdict;
 use crate::wire::{self, Notification, Open};
@@ -100,7 +101,12 @@ impl Speaker {
         if let Some(old) = leftover {
             self.step(id, old, Input::CollisionLost, now);
         }
-        if let Some(old) = established {
+        if let Some(old) = established.filter(|old| self.has_restarted(id, *old, now)) {
+            // RFC 4724 section 5: its paths are kept as if the connection had broken.
+            self.actions.push_back(Action::Reset { conn: old });
+            let words = "it has opened a new one, so it has restarted";
+            self.step(id, old, Input::TcpClosed(Some(words.to_owned())), now);
+        } else if let Some(old) = established {
             // RFC 4271 section 6.8: the established one stands. If the neighbour has lost it, a KEEPALIVE brings that to
             // light now and not when the hold timer expires.
             self.step(id, old, Input::KeepaliveDue, now);
@@ -124,6 +130,7 @@ impl Speaker {
             peer.timers.stop(Timer::IdleHold);
             peer.note_state(now);
         }
+        self.forget_kept(id, now);
     }
 
     /// Makes one step of a connection and does what it asks for. Says whether the message that caused it is to be worked into
@@ -233,6 +240,7 @@ impl Speaker {
             families: negotiated.update.families.iter().copied().collect(),
             hold_time: negotiated.hold_time,
         };
+        let restart = Terms::of(&negotiated, peer.config.graceful_restart.as_ref());
         let (next_hop_v4, next_hop_v6) = peer.next_hops_over(local);
         let max_message_len = negotiated.max_message_out();
         let ctx = OutContext {
@@ -253,6 +261,7 @@ impl Speaker {
             c.session = Some(Box::new(Established {
                 at: now,
                 adj_in,
+                restart: restart.clone(),
                 adj_out: AdjOut::new(ctx),
                 end_of_rib_received: Default::default(),
                 last: None,
@@ -263,6 +272,7 @@ impl Speaker {
         peer.timers.stop(Timer::ConnectRetry);
         peer.timers.set(Timer::Stable, now + STABLE_AFTER);
         self.report(event);
+        self.resume(id, &restart, now);
         for other in others {
             self.step(id, other, Input::CollisionLost, now);
         }
@@ -328,8 +338,8 @@ impl Speaker {
         if let Some(mut session) = gone.session {
             peer.timers.stop(Timer::Stable);
             session.forget_last(&mut self.rib);
-            session.adj_in.close(&mut self.rib);
-            self.report(SpeakerEvent::PeerDown { peer: id, at: now, reason });
+            self.report(SpeakerEvent::PeerDown { peer: id, at: now, reason: reason.clone() });
+            self.retain(id, *session, &reason, now);
         } else {
             self.report(SpeakerEvent::ConnectionLost { peer: id, at: now, reason, retry_at });
         }
@@ -388,6 +398,7 @@ impl Speaker {
                     }
                 }
                 Timer::IdleHold => self.idle_hold_over(id, now),
+                Timer::Retention => self.retention_due(id, now),
                 Timer::ConnectTimeout
                 | Timer::DelayOpen
                 | Timer::Hold
@@ -422,7 +433,12 @@ impl Speaker {
                         continue;
                     }
                     Timer::Hold => Input::HoldExpired,
-                    Timer::ConnectRetry | Timer::Stable | Timer::Damped | Timer::BfdWait | Timer::IdleHold => continue,
+                    Timer::ConnectRetry
+                    | Timer::Stable
+                    | Timer::Damped
+                    | Timer::BfdWait
+                    | Timer::IdleHold
+                    | Timer::Retention => continue,
                 };
                 self.step(id, conn, input, now);
             }

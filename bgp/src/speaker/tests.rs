@@ -74,7 +74,7 @@ fn dead_neighbours_are_tried_at_a_bounded_rate() {
 
 #[test]
 fn silence_is_noticed_after_the_hold_time_and_routes_go() {
-    let mut world = World::pair(4, |_, _| {});
+    let mut world = World::pair(4, |_, config| config.graceful_restart = None);
     world.originate(1, &["10.2.0.0/26"]);
     assert!(world.establish(secs(5)));
     world.run(secs(1));

@@ -1,19 +1,24 @@
 //! What an operator sees of the speaker.
 
 use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
 
 use petiole_prefix::{Family, Prefix};
 
 use super::Speaker;
 use crate::config::{ConnId, PeerId};
 use crate::event::DownReason;
-use crate::rib::{LocRoute, SourceId};
+use crate::rib::{LLGR_STALE, LocRoute, SourceId};
 use crate::session::Timer;
 use crate::session::peer::{Conn, Peer};
+use crate::session::retention::Retention;
 use crate::trace::TraceEntry;
 use crate::view::{
-    AdvertisedView, NotAnnounced, NotAnnouncedBecause, PathView, PeerView, RibSizes, SessionState, SessionView,
+    AdvertisedView, KeptView, NotAnnounced, NotAnnouncedBecause, PathView, PeerView, RetentionView, RibSizes,
+    SessionState, SessionView, StaleView,
 };
+use crate::wire::Attributes;
 
 impl Speaker {
     /// All neighbours, in order.
@@ -55,6 +60,7 @@ impl Speaker {
             session,
             established_count: peer.established_count,
             failures: peer.failures,
+            retention: peer.retention.as_ref().map(|retention| self.retention_view(id, retention)),
             retry_at: peer.timers.get(Timer::ConnectRetry),
             last_error: peer.last_down.as_ref().map(ToString::to_string),
             last_notification_sent: peer.last_sent.clone(),
@@ -100,6 +106,31 @@ impl Speaker {
         })
     }
 
+    fn retention_view(&self, id: PeerId, retention: &Retention) -> RetentionView {
+        let families = retention.families.iter().map(|(family, kept)| KeptView {
+            family: *family,
+            paths: self.kept_paths(id, *family),
+            until: kept.until,
+            long_lived: kept.long_lived,
+        });
+        RetentionView {
+            since: retention.since,
+            why: retention.why.to_string(),
+            back: retention.back,
+            families: families.collect(),
+        }
+    }
+
+    fn stale_view(&self, peer: PeerId, (since, long_lived): (Duration, bool)) -> StaleView {
+        let retention = self.peers.get(&peer).and_then(|p| p.retention.as_ref());
+        let why = match retention {
+            Some(retention) if retention.back => "its neighbour is back, and has not sent it again yet".to_owned(),
+            Some(retention) => format!("its neighbour may be restarting: {}", retention.why),
+            None => "about to go".to_owned(),
+        };
+        StaleView { since, long_lived, why }
+    }
+
     /// What was received: all paths, of one neighbour or all, to one destination or all; sorted by prefix, then peer.
     #[must_use]
     pub fn routes_received(&self, peer: Option<PeerId>, prefix: Option<Prefix>) -> Vec<PathView> {
@@ -113,7 +144,11 @@ impl Speaker {
                 path_id: self.path_id(p.peer, &p.prefix, p.source),
                 reason: p.reason,
                 why: p.reason.to_string(),
-                attributes: p.attributes.clone(),
+                attributes: match p.stale {
+                    Some((_, true)) => marked(p.attributes),
+                    _ => p.attributes.clone(),
+                },
+                stale: p.stale.map(|stale| self.stale_view(p.peer, stale)),
             })
             .collect();
         paths.sort_by_key(|p| (p.prefix, p.peer, p.path_id));
@@ -168,6 +203,16 @@ impl Speaker {
         let session = self.peers.get(&peer).and_then(Peer::established).and_then(|c| c.session.as_ref());
         session.is_some_and(|s| s.end_of_rib_received.contains(&family))
     }
+}
+
+/// The attributes as they would be passed on (RFC 9494 section 4.2), were anything learned passed on.
+fn marked(attributes: &Arc<Attributes>) -> Arc<Attributes> {
+    if attributes.communities.contains(&LLGR_STALE) {
+        return attributes.clone();
+    }
+    let mut marked = Attributes::clone(attributes);
+    marked.communities = marked.communities.iter().copied().chain([LLGR_STALE]).collect();
+    Arc::new(marked)
 }
 
 fn state_reason(peer: &Peer, state: SessionState) -> Option<String> {

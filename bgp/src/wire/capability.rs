@@ -136,7 +136,7 @@ impl fmt::Display for Capability {
             Self::Unicast(family) => write!(f, "{family} unicast"),
             Self::OtherFamily { afi, safi } => write!(f, "family {afi}/{safi}"),
             Self::RouteRefresh => f.write_str("route refresh"),
-            Self::GracefulRestart(restart) => write!(f, "graceful restart within {} s", restart.restart_time),
+            Self::GracefulRestart(restart) => write!(f, "{restart}"),
             Self::FourOctetAs(asn) => write!(f, "four-octet AS {asn}"),
             Self::ExtendedNextHop(tuples) => {
                 f.write_str("extended next hop")?;
@@ -151,7 +151,7 @@ impl fmt::Display for Capability {
             Self::Role(role) => write!(f, "role {role}"),
             Self::AddPath(add_path) => write!(f, "add-path {add_path}"),
             Self::EnhancedRouteRefresh => f.write_str("enhanced route refresh"),
-            Self::LongLived(_) => f.write_str("long-lived graceful restart"),
+            Self::LongLived(long_lived) => write!(f, "{long_lived}"),
             Self::HostName { host, domain } => {
                 write!(f, "host name {}", host.escape_debug())?;
                 if domain.is_empty() { Ok(()) } else { write!(f, ".{}", domain.escape_debug()) }

@@ -56,8 +56,8 @@ fn recorded_open_is_read_with_all_its_capabilities() {
             "extended message",
             "add-path IPv4 receive, IPv6 receive",
             "host name leaf1",
-            "graceful restart within 120 s",
-            "long-lived graceful restart",
+            "graceful restart within 120 s, restarted (R), also over NOTIFICATIONs (N)",
+            "long-lived graceful restart, IPv4 for 0 s forwarding (F), IPv6 for 0 s forwarding (F)",
         ]
     );
 }

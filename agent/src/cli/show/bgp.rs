@@ -45,6 +45,17 @@ pub(crate) fn peers(views: &[PeerView]) -> String {
             notes.extend(peer.retry_in_seconds.map(|s| format!("next attempt in {}", span(s))));
         }
         notes.extend(peer.bfd.as_ref().and_then(bfd_note));
+        notes.extend(peer.kept.iter().map(|kept| {
+            let how = if kept.long_lived { " as long-lived stale" } else { "" };
+            let since = if kept.back { "until it has sent them again" } else { "while it restarts" };
+            format!(
+                "{} {} routes are kept{how} {since}, {} more ({})",
+                kept.paths,
+                kept.family,
+                span(kept.seconds_left),
+                kept.why
+            )
+        }));
         notes.extend(peer.not_announced.iter().cloned());
         notes.extend(peer.prefix_limits.iter().filter(|l| l.contains(" its limit ")).map(|l| format!("it sent {l}")));
         if peer.update_errors > 0 {
@@ -95,7 +106,11 @@ pub(crate) fn received(views: &[PathView], table: RouteTable) -> String {
             path.peer.as_str().into(),
             maybe(path.med),
             path.as_path.as_str().into(),
-            if best { "".into() } else { path.why.as_str().into() },
+            match (&path.kept_because, best) {
+                (_, true) => "".into(),
+                (Some(kept), _) => format!("{}; {kept}", path.why).into(),
+                (None, _) => path.why.as_str().into(),
+            },
         ]);
     }
     rows.print()

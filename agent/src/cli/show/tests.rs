@@ -209,6 +209,8 @@ fn path() -> PathView {
         next_hop: Some("10.122.101.0".parse().unwrap()),
         as_path: "65001 64600 65002 4200000012".into(),
         med: None,
+        stale_seconds: None,
+        kept_because: None,
     }
 }
 

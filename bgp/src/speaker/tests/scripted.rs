@@ -16,6 +16,7 @@ mod load;
 mod operator;
 mod owned;
 mod policy;
+mod retention;
 mod verdict;
 
 use std::collections::BTreeMap;

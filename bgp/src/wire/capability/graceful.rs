@@ -1,5 +1,7 @@
 //! Graceful restart (RFC 4724, RFC 8538) and its long-lived kind (RFC 9494).
 
+use std::fmt;
+
 use petiole_prefix::Family;
 use serde::Serialize;
 
@@ -126,5 +128,36 @@ fn spoken(afi: u16, safi: u8) -> Option<Family> {
         (Afi::Ipv4, Safi::Unicast) => Some(Family::V4),
         (Afi::Ipv6, Safi::Unicast) => Some(Family::V6),
         _ => None,
+    }
+}
+
+impl fmt::Display for GracefulRestart {
+    /// The time, the bits R and N where they are set, and the families spoken here, those with F as forwarding.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "graceful restart within {} s", self.restart_time)?;
+        for (set, words) in [(self.restarted, "restarted (R)"), (self.notification, "also over NOTIFICATIONs (N)")] {
+            if set {
+                write!(f, ", {words}")?;
+            }
+        }
+        for family in &self.families {
+            if let Some(name) = family.family() {
+                write!(f, ", {name}{}", if family.forwarding { " forwarding (F)" } else { "" })?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for LongLived {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("long-lived graceful restart")?;
+        for family in &self.families {
+            if let Some(name) = family.family() {
+                let forwarding = if family.forwarding { " forwarding (F)" } else { "" };
+                write!(f, ", {name} for {} s{forwarding}", family.stale_time)?;
+            }
+        }
+        Ok(())
     }
 }
