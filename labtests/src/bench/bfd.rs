@@ -267,11 +267,14 @@ impl Load {
     }
 }
 
+/// When one core woke its thread late: from and to, since the beginning.
+type Lateness = Vec<(Duration, Duration)>;
+
 /// One thread a core, bound to it and before all others, that sleeps for a moment and notes when it was woken late.
 struct Recorder {
     ends: Arc<AtomicBool>,
-    /// From and to, since the beginning, by core.
-    late: Arc<Mutex<Vec<Vec<(Duration, Duration)>>>>,
+    /// By core.
+    late: Arc<Mutex<Vec<Lateness>>>,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -341,7 +344,7 @@ mod tests {
         let one = vec![(ms(0), ms(200)), (ms(1000), ms(1300))];
         let other = vec![(ms(50), ms(120)), (ms(1100), ms(1500))];
         assert_eq!(at_once(&[one.clone(), other]), [(ms(1100), ms(1300))]);
-        assert_eq!(at_once(&[one.clone()]), one);
+        assert_eq!(at_once(std::slice::from_ref(&one)), one);
         assert_eq!(at_once(&[one, Vec::new()]), []);
         assert_eq!(at_once(&[]), []);
     }
