@@ -58,12 +58,52 @@ struct Segment<'a> {
     destination: (IpAddr, u16),
     sequence: u32,
     syn: bool,
+    ttl: u8,
+    signed: bool,
     payload: &'a [u8],
 }
 
 /// The messages of a file so far, connection by connection; a message that is not complete is left out.
 pub(crate) fn messages(file: &Path, is_node: impl Fn(IpAddr) -> bool) -> Vec<Message> {
     cut(&fs::read(file).unwrap_or_default(), is_node)
+}
+
+/// One TCP segment, as far as the session's protection goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Packet {
+    pub(crate) sender: Sender,
+    /// Time to live, or hop limit.
+    pub(crate) ttl: u8,
+    /// Has the option of RFC 2385.
+    pub(crate) signed: bool,
+    /// Belongs to a connection that was accepted: not SYN, not RST.
+    pub(crate) carries: bool,
+}
+
+/// The packets of a file so far.
+pub(crate) fn packets(file: &Path, is_node: impl Fn(IpAddr) -> bool) -> Vec<Packet> {
+    let pcap = fs::read(file).unwrap_or_default();
+    let mut found = Vec::new();
+    let mut rest = pcap.get(24..).unwrap_or_default();
+    while let Some((frame, after)) = record(rest) {
+        rest = after;
+        let Some(segment) = segment(frame) else { continue };
+        let sender = if is_node(segment.source.0) { Sender::Node } else { Sender::Leaf };
+        found.push(Packet { sender, ttl: segment.ttl, signed: segment.signed, carries: !segment.payload.is_empty() });
+    }
+    found
+}
+
+/// Whether TCP options have an MD5 signature (kind 19).
+fn is_signed(mut options: &[u8]) -> bool {
+    loop {
+        options = match options {
+            [19, 18, ..] => return true,
+            [1, rest @ ..] => rest,
+            [0, ..] | [] | [_] => return false,
+            [_, length, ..] => options.get(usize::from(*length).max(2)..).unwrap_or_default(),
+        };
+    }
 }
 
 fn cut(pcap: &[u8], is_node: impl Fn(IpAddr) -> bool) -> Vec<Message> {
@@ -122,17 +162,17 @@ fn record(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
 
 fn segment(frame: &[u8]) -> Option<Segment<'_>> {
     let packet = frame.get(14..)?;
-    let (source, destination, tcp) = match frame.get(12..14)? {
+    let (source, destination, ttl, tcp) = match frame.get(12..14)? {
         [0x08, 0x00] => {
             let header = usize::from(packet.first()? & 0x0f) * 4;
             let total = usize::from(u16::from_be_bytes([*packet.get(2)?, *packet.get(3)?]));
             let address = |at: usize| Some(IpAddr::from(<[u8; 4]>::try_from(packet.get(at..at + 4)?).ok()?));
-            (address(12)?, address(16)?, packet.get(header..total)?)
+            (address(12)?, address(16)?, *packet.get(8)?, packet.get(header..total)?)
         }
         [0x86, 0xdd] => {
             let length = usize::from(u16::from_be_bytes([*packet.get(4)?, *packet.get(5)?]));
             let address = |at: usize| Some(IpAddr::from(<[u8; 16]>::try_from(packet.get(at..at + 16)?).ok()?));
-            (address(8)?, address(24)?, packet.get(40..40 + length)?)
+            (address(8)?, address(24)?, *packet.get(7)?, packet.get(40..40 + length)?)
         }
         _ => return None,
     };
@@ -144,6 +184,8 @@ fn segment(frame: &[u8]) -> Option<Segment<'_>> {
         destination: (destination, number(2)?),
         sequence,
         syn: tcp.get(13)? & 0x02 != 0,
+        ttl,
+        signed: is_signed(tcp.get(20..header)?),
         payload: tcp.get(header..)?,
     })
 }

@@ -1,6 +1,6 @@
 //! What every daemon can be asked, and which daemons there are.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -43,6 +43,8 @@ pub(crate) struct Received {
     pub(crate) next_hop: String,
     /// AS numbers with blanks between.
     pub(crate) as_path: String,
+    /// In the daemon's own words.
+    pub(crate) communities: String,
 }
 
 /// One BGP daemon as the leaf.
@@ -67,6 +69,20 @@ pub(crate) trait Daemon: fmt::Debug {
 
     /// Ends the session of the first link by an administrative shutdown with these words, or its own (RFC 9003).
     fn shutdown(&mut self, words: &str) -> Result<()>;
+
+    /// The prefixes of its best routes, also of a session that is away.
+    fn table(&self) -> Result<BTreeSet<String>> {
+        Ok(self.received()?.into_keys().collect())
+    }
+
+    /// Resets the session of the first link by a NOTIFICATION, to begin anew.
+    fn reset(&mut self) -> Result<()>;
+
+    /// Kills it, so that it says nothing more.
+    fn kill(&mut self);
+
+    /// Starts it again after that, in the way it wants to be started where forwarding went on.
+    fn revive(&mut self) -> Result<()>;
 
     /// Whether its routes of the family that is not the session's have a next hop that can be used; else the fact.
     fn announces_other_family(&self) -> Result<(), &'static str> {

@@ -10,6 +10,7 @@ mod features;
 mod report;
 mod scene;
 mod tools;
+mod vectors;
 mod wanted;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -28,6 +29,7 @@ use self::features::{FEATURES, Feature};
 use self::report::Cell;
 use self::scene::{Means, Scene};
 use self::tools::Tools;
+use self::vectors::Vectors;
 use crate::demo::interrupt::Interrupt;
 use crate::{Binaries, netns};
 
@@ -49,6 +51,9 @@ pub struct Options {
     /// Where daemons that Debian does not have are kept
     #[arg(long, default_value = "target/interop", value_name = "FOLDER")]
     tools: PathBuf,
+    /// Also write what the daemons sent, as test data, into this folder
+    #[arg(long, value_name = "FOLDER")]
+    vectors: Option<PathBuf>,
     /// Say the features and end
     #[arg(long)]
     list: bool,
@@ -82,7 +87,7 @@ pub fn run(options: &Options) -> Result<ExitCode> {
         for _ in 0..PAIRS {
             scope.spawn(|| {
                 while let Some(kind) = queue.lock().ok().and_then(|mut queue| queue.pop_front()) {
-                    for (feature, cell) in one_daemon(kind, &features, &means) {
+                    for (feature, cell) in one_daemon(kind, &features, &means, options.vectors.as_deref()) {
                         if let Ok(mut results) = results.lock() {
                             results.insert((feature, kind), cell);
                         }
@@ -110,32 +115,38 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-fn one_daemon(kind: Kind, features: &[&Feature], means: &Means) -> Vec<(&'static str, Cell)> {
+fn one_daemon(kind: Kind, features: &[&Feature], means: &Means, folder: Option<&Path>) -> Vec<(&'static str, Cell)> {
     if let Err(error) = means.tools.prepare(kind) {
         let why = format!("not installed: {error:#}");
         eprintln!("{:<9} {why}", kind.id());
         return features.iter().map(|feature| (feature.id, Cell::Absent(why.clone()))).collect();
     }
     let mut cells = Vec::new();
+    let mut vectors = Vectors::default();
     for feature in features {
         if means.interrupt.check().is_err() {
             break;
         }
         let start = Instant::now();
-        let cell = one_cell(kind, feature, means);
+        let cell = one_cell(kind, feature, means, &mut vectors);
         let (word, why) = cell.words();
         eprintln!("{:<9} {:<22} {word:<14} {:>5.1} s {why}", kind.id(), feature.id, start.elapsed().as_secs_f64());
         cells.push((feature.id, cell));
     }
+    if let Some(error) = folder.and_then(|folder| vectors.write(kind, &means.tools, folder).err()) {
+        eprintln!("{:<9} no vectors: {error:#}", kind.id());
+    }
     cells
 }
 
-fn one_cell(kind: Kind, feature: &Feature, means: &Means) -> Cell {
+fn one_cell(kind: Kind, feature: &Feature, means: &Means, vectors: &mut Vectors) -> Cell {
     let mut scene = match Scene::new(kind, means) {
         Ok(scene) => scene,
         Err(error) => return Cell::Fail(format!("no scene: {error:#}")),
     };
-    match (feature.check)(&mut scene) {
+    let result = (feature.check)(&mut scene);
+    vectors.take(&scene.messages());
+    match result {
         Ok(()) => Cell::Pass(scene.notes.join("; ")),
         Err(error) => match error.downcast_ref::<Unsupported>() {
             Some(Unsupported(fact)) => Cell::Unsupported(fact.clone()),

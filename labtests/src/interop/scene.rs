@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,8 @@ use super::daemon::{Daemon, Kind, Place, Session, Unsupported};
 use super::tools::Tools;
 use super::wanted::{Link, NODE_ASN, Route, Transport, Wanted};
 use crate::demo::interrupt::Interrupt;
-use crate::{Binaries, Netns, Spawned, check, eventually};
+use crate::procs::Identity;
+use crate::{Binaries, Netns, Signal, Spawned, check, eventually};
 
 /// Namespaces of this command start with it; the number of its process follows.
 pub(crate) const PREFIX: &str = "interop";
@@ -55,6 +56,8 @@ pub(crate) struct Scene {
     // Never asked again, but they run for as long as the scene does.
     _health: Spawned,
     capture: Option<Spawned>,
+    monitor: Option<Spawned>,
+    link_local: Option<IpAddr>,
     pub(crate) place: Place,
     pub(crate) node: Netns,
     folder: TempDir,
@@ -91,6 +94,8 @@ impl Scene {
                 netns.exec(&["ip", "address", "add", &v6, "dev", &link.interface(), "nodad"])?;
             }
         }
+        let shown = node.ip_json(&["-6", "address", "show", "dev", "eth1", "scope", "link"])?;
+        let link_local = shown[0]["addr_info"][0]["local"].as_str().and_then(|address| address.parse().ok());
         let place = Place { netns: leaf, folder: leaf_folder };
         let healthy = folder.path().join("healthy");
         fs::write(&healthy, "")?;
@@ -103,6 +108,8 @@ impl Scene {
             agent: None,
             _health: health,
             capture: None,
+            monitor: None,
+            link_local,
             place,
             node,
             folder,
@@ -146,6 +153,19 @@ impl Scene {
     /// Starts the record, the daemon, then the agent.
     pub(crate) fn start(&mut self, wanted: &Wanted) -> Result<()> {
         self.transport = wanted.transport;
+        if wanted.unnumbered {
+            for netns in [&*self.place.netns, &self.node] {
+                for link in wanted.links() {
+                    netns.exec(&["ip", "-4", "address", "flush", "dev", &link.interface()])?;
+                    netns.exec(&["ip", "-6", "address", "flush", "dev", &link.interface(), "scope", "global"])?;
+                }
+            }
+        }
+        if let Some(key) = wanted.node_key {
+            let file = self.path("key");
+            fs::write(&file, key)?;
+            fs::set_permissions(&file, fs::Permissions::from_mode(0o600))?;
+        }
         self.record()?;
         self.daemon.start(wanted).with_context(|| format!("{} does not start", self.kind.name()))?;
         fs::write(self.path("petiole.toml"), self.configuration(wanted))?;
@@ -186,8 +206,20 @@ impl Scene {
         for link in wanted.links() {
             let (leaf, hold, passive) = (link.leaf(wanted.transport), wanted.node_hold, wanted.node_passive);
             text.push_str(&format!(
-                "[[bgp.peer]]\naddress = \"{leaf}\"\nasn = 65001\nhold_time = \"{hold}s\"\npassive = {passive}\n"
+                "[[bgp.peer]]\n{}\nhold_time = \"{hold}s\"\npassive = {passive}\n{}\n",
+                if wanted.unnumbered {
+                    format!("interface = \"{}\"\nasn = \"external\"", link.interface())
+                } else {
+                    format!("address = \"{leaf}\"\nasn = 65001")
+                },
+                wanted.node_extra
             ));
+            if wanted.node_key.is_some() {
+                text.push_str(&format!("password_file = \"{folder}/key\"\n"));
+            }
+            if wanted.ttl_security {
+                text.push_str("ttl_security = true\n");
+            }
         }
         for prefix in ANYCAST {
             text.push_str(&format!(
@@ -204,6 +236,17 @@ impl Scene {
             .map(|path| path.to_string_lossy().into_owned());
         let script = "exec \"$0\" agent --config \"$1\" >>\"$2\" 2>&1";
         self.agent = Some(self.node.spawn(&["sh", "-c", script, &petiole, &config, &log])?);
+        Ok(())
+    }
+
+    /// Ends the agent by a signal and waits until it is gone.
+    pub(crate) fn end_agent(&mut self, signal: Signal) -> Result<()> {
+        let Some(agent) = self.agent.take() else { return Ok(()) };
+        let process = agent.pid().and_then(Identity::of);
+        agent.signal(signal);
+        if let Some(process) = process {
+            eventually(Duration::from_secs(10), "the agent ends", || check(!process.alive(), "it runs"))?;
+        }
         Ok(())
     }
 
@@ -251,11 +294,39 @@ impl Scene {
         Ok(found)
     }
 
+    /// Notes every change of the node's routes from now on.
+    pub(crate) fn watch_routes(&mut self) -> Result<()> {
+        let file = self.path("routes").to_string_lossy().into_owned();
+        let script = "exec ip monitor route >\"$1\"";
+        self.monitor = Some(self.node.spawn(&["sh", "-c", script, "sh", &file])?);
+        eventually(Duration::from_secs(5), "the monitor runs", || check(Path::new(&file).exists(), "not yet"))
+    }
+
+    /// What was deleted from the node's kernel since.
+    pub(crate) fn deleted(&self) -> Vec<String> {
+        let text = fs::read_to_string(self.path("routes")).unwrap_or_default();
+        let ours = text.lines().filter(|line| line.starts_with("Deleted") && line.contains("proto 179"));
+        ours.map(str::to_owned).collect()
+    }
+
+    /// The packets of the first link so far: who sent it, its TTL, and whether it is signed (RFC 2385).
+    pub(crate) fn packets(&self) -> Vec<capture::Packet> {
+        capture::packets(&self.path("session.pcap"), |address| self.is_node(address))
+    }
+
+    /// The record itself.
+    pub(crate) fn record_file(&self) -> PathBuf {
+        self.path("session.pcap")
+    }
+
+    fn is_node(&self, address: IpAddr) -> bool {
+        let names = [Transport::V4, Transport::V6].map(|transport| Link(0).node(transport));
+        names.iter().any(|name| name.parse() == Ok(address)) || self.link_local == Some(address)
+    }
+
     /// The messages of the first link so far.
     pub(crate) fn messages(&self) -> Vec<Message> {
-        let nodes: Vec<IpAddr> =
-            [Transport::V4, Transport::V6].iter().filter_map(|t| Link(0).node(*t).parse().ok()).collect();
-        capture::messages(&self.path("session.pcap"), |address| nodes.contains(&address))
+        capture::messages(&self.path("session.pcap"), |address| self.is_node(address))
     }
 
     /// The established connections between the two, as the leaf's kernel has them: local and remote port.

@@ -82,6 +82,19 @@ pub(crate) struct Wanted {
     pub(crate) node_passive: bool,
     /// What the leaf announces from its start on.
     pub(crate) routes: Vec<Route>,
+    /// Graceful restart on the leaf, with this restart time, seconds.
+    pub(crate) graceful: Option<u16>,
+    /// And long-lived graceful restart, with this stale time, seconds.
+    pub(crate) long_lived: Option<u32>,
+    /// The leaf's key for TCP MD5 signatures, and the node's.
+    pub(crate) leaf_key: Option<&'static str>,
+    pub(crate) node_key: Option<&'static str>,
+    /// Both sides want packets that no router forwarded.
+    pub(crate) ttl_security: bool,
+    /// No addresses on the links: peers find each other by router advertisements.
+    pub(crate) unnumbered: bool,
+    /// More keys of the node's `[[bgp.peer]]`.
+    pub(crate) node_extra: &'static str,
 }
 
 impl Default for Wanted {
@@ -95,6 +108,13 @@ impl Default for Wanted {
             node_hold: 9,
             node_passive: false,
             routes: vec![Route::plain("10.120.201.0/27"), Route::plain("fd00:120:201:1::/64")],
+            graceful: None,
+            long_lived: None,
+            leaf_key: None,
+            node_key: None,
+            ttl_security: false,
+            unnumbered: false,
+            node_extra: "",
         }
     }
 }

@@ -21,6 +21,18 @@ impl Bird {
         Self { place, wanted: Wanted::default(), process: None }
     }
 
+    fn run(&mut self, more: &[&str]) -> Result<()> {
+        let [config, socket, pid] = ["bird.conf", "bird.ctl", "bird.pid"].map(|name| self.place.path(name));
+        let argv = ["bird", "-f", "-c", &config, "-s", &socket, "-P", &pid];
+        self.process = Some(self.place.spawn("bird.out", &[&argv, more].concat())?);
+        self.place.listening(179)
+    }
+
+    /// The session's name; one that came of a range of neighbours has its own.
+    fn protocol(&self, link: Link) -> String {
+        if self.wanted.unnumbered { format!("dynbgp{}", link.0 + 1) } else { format!("node{}", link.0) }
+    }
+
     fn birdc(&self, words: &[&str]) -> Result<String> {
         let socket = self.place.path("bird.ctl");
         self.place.exec(&[&["birdc", "-s", &socket], words].concat())
@@ -51,12 +63,26 @@ fn configuration(wanted: &Wanted, log: &str) -> String {
         }
         text.push_str("}\n");
     }
+    if wanted.unnumbered {
+        for link in wanted.links() {
+            let _ = writeln!(
+                text,
+                "protocol radv {{ interface \"{}\" {{ min ra interval 3; max ra interval 4; default lifetime 0; }}; }}",
+                link.interface()
+            );
+        }
+    }
     for link in wanted.links() {
         let (leaf, node) = (link.leaf(wanted.transport), link.node(wanted.transport));
         let remote = if wanted.leaf_two_octet { "external".to_owned() } else { format!("as {NODE_ASN}") };
+        let ends = if wanted.unnumbered {
+            format!("local as {LEAF_ASN}; neighbor range fe80::/10 external; interface \"{}\";", link.interface())
+        } else {
+            format!("local {leaf} as {LEAF_ASN}; neighbor {node} {remote};")
+        };
         let _ = writeln!(
             text,
-            "protocol bgp node{} {{\n  local {leaf} as {LEAF_ASN};\n  neighbor {node} {remote};\n  hold time {};\n  \
+            "protocol bgp node{} {{\n  {ends}\n  hold time {};\n  \
              connect retry time 1;\n  connect delay time 1;\n  error wait time 1, 2;",
             link.0, wanted.leaf_hold
         );
@@ -66,10 +92,24 @@ fn configuration(wanted: &Wanted, log: &str) -> String {
         if wanted.leaf_two_octet {
             text.push_str("  enable as4 off;\n");
         }
+        if let Some(seconds) = wanted.graceful {
+            let _ = writeln!(text, "  graceful restart on;\n  graceful restart time {seconds};");
+        }
+        if let Some(seconds) = wanted.long_lived {
+            let _ = writeln!(text, "  long lived graceful restart on;\n  long lived stale time {seconds};");
+        }
+        if let Some(key) = wanted.leaf_key {
+            let _ = writeln!(text, "  password \"{key}\";");
+        }
+        if wanted.ttl_security {
+            text.push_str("  ttl security on;\n");
+        }
         for (family, other) in [("ipv4", Transport::V4), ("ipv6", Transport::V6)] {
             let own = if other == wanted.transport { String::new() } else { link.leaf(other) };
+            let own = if wanted.unnumbered { String::new() } else { own };
+            let extended = if wanted.unnumbered && family == "ipv4" { " extended next hop on;" } else { "" };
             let hop = if own.is_empty() { own } else { format!(" next hop address {own};") };
-            let _ = writeln!(text, "  {family} {{ import all; export where source = RTS_STATIC;{hop} }};");
+            let _ = writeln!(text, "  {family} {{ import all; export where source = RTS_STATIC;{hop}{extended} }};");
         }
         text.push_str("}\n");
     }
@@ -84,15 +124,12 @@ fn after<'a>(text: &'a str, label: &str) -> Option<&'a str> {
 impl Daemon for Bird {
     fn start(&mut self, wanted: &Wanted) -> Result<()> {
         self.wanted = wanted.clone();
-        let config = self.place.write("bird.conf", &configuration(wanted, &self.place.path("bird.log")))?;
-        let (socket, pid) = (self.place.path("bird.ctl"), self.place.path("bird.pid"));
-        let argv = ["bird", "-f", "-c", &config, "-s", &socket, "-P", &pid];
-        self.process = Some(self.place.spawn("bird.out", &argv)?);
-        self.place.listening(179)
+        self.place.write("bird.conf", &configuration(wanted, &self.place.path("bird.log")))?;
+        self.run(&[])
     }
 
     fn session(&self, link: Link) -> Result<Session> {
-        let text = self.birdc(&["show", "protocols", "all", &format!("node{}", link.0)])?;
+        let text = self.birdc(&["show", "protocols", "all", &self.protocol(link)])?;
         let state = after(&text, "BGP state:").unwrap_or("unknown").to_owned();
         // `Hold timer: 7.093/9`: what is left, and the whole.
         let hold = after(&text, "Hold timer:").and_then(|timer| timer.split_once('/')?.1.trim().parse().ok());
@@ -100,7 +137,7 @@ impl Daemon for Bird {
     }
 
     fn received(&self) -> Result<BTreeMap<String, Received>> {
-        let text = self.birdc(&["show", "route", "all", "protocol", "node0"])?;
+        let text = self.birdc(&["show", "route", "all", "protocol", &self.protocol(Link(0))])?;
         let mut found: BTreeMap<String, Received> = BTreeMap::new();
         let mut prefix = String::new();
         for line in text.lines() {
@@ -111,12 +148,29 @@ impl Daemon for Bird {
             } else if let Some(route) = found.get_mut(&prefix) {
                 if let Some(path) = line.trim().strip_prefix("BGP.as_path:") {
                     path.trim().clone_into(&mut route.as_path);
+                } else if let Some(all) = line.trim().strip_prefix("BGP.community:") {
+                    all.trim().clone_into(&mut route.communities);
                 } else if let Some(hop) = line.trim().strip_prefix("BGP.next_hop:") {
-                    hop.split_ascii_whitespace().next().unwrap_or_default().clone_into(&mut route.next_hop);
+                    hop.split_ascii_whitespace()
+                        .find(|word| *word != "::")
+                        .unwrap_or_default()
+                        .clone_into(&mut route.next_hop);
                 }
             }
         }
         Ok(found)
+    }
+
+    fn reset(&mut self) -> Result<()> {
+        self.birdc(&["restart", &self.protocol(Link(0))]).map(drop)
+    }
+
+    fn kill(&mut self) {
+        self.process = None;
+    }
+
+    fn revive(&mut self) -> Result<()> {
+        self.run(&["-R"])
     }
 
     fn announce(&mut self, route: &Route) -> Result<()> {

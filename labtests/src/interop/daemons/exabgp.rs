@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use serde_json::Value;
 
 use crate::Spawned;
-use crate::interop::daemon::{Daemon, Place, Received, Session};
+use crate::interop::daemon::{Daemon, Place, Received, Session, unsupported};
 use crate::interop::wanted::{LEAF_ASN, LEAF_ID, Link, NODE_ASN, Route, Transport, Wanted};
 
 /// What stands for a number of four octets (RFC 6793, section 9).
@@ -79,13 +79,26 @@ fn configuration(wanted: &Wanted, script: &str) -> String {
         for route in &wanted.routes {
             let _ = writeln!(text, "    {};", route_text(route, wanted.transport));
         }
-        text.push_str("  }\n}\n");
+        text.push_str("  }\n");
+        if let Some(key) = wanted.leaf_key {
+            let _ = writeln!(text, "  md5-password \"{key}\";");
+        }
+        if wanted.ttl_security {
+            text.push_str("  outgoing-ttl 255;\n  incoming-ttl 255;\n");
+        }
+        text.push_str("}\n");
     }
     text
 }
 
 impl Daemon for ExaBgp {
     fn start(&mut self, wanted: &Wanted) -> Result<()> {
+        if wanted.unnumbered {
+            return Err(unsupported("it sends no router advertisements, by which the node would find it"));
+        }
+        if wanted.graceful.is_some() {
+            return Err(unsupported("it has no table: it hands what it hears to a process, and forwards nothing"));
+        }
         self.transport = wanted.transport;
         let (events, commands) = (self.place.write("events", "")?, self.place.write("commands", "")?);
         let script = format!("tail -n +1 -f {commands} &\nexec cat >>{events}\n");
@@ -138,10 +151,18 @@ impl Daemon for ExaBgp {
                 numbers.as_object().into_iter().flat_map(|all| all.values()).filter_map(|s| s["value"].as_array());
             let numbers = numbers.as_array().into_iter().chain(segments).flatten();
             let as_path = numbers.map(Value::to_string).collect::<Vec<_>>().join(" ");
+            let communities = update["attribute"]["community"].to_string();
             for family in ["ipv4 unicast", "ipv6 unicast"] {
                 for (hop, list) in update["announce"][family].as_object().into_iter().flatten() {
                     for prefix in list.as_array().into_iter().flatten().filter_map(|entry| entry["nlri"].as_str()) {
-                        found.insert(prefix.to_owned(), Received { next_hop: hop.clone(), as_path: as_path.clone() });
+                        found.insert(
+                            prefix.to_owned(),
+                            Received {
+                                next_hop: hop.clone(),
+                                as_path: as_path.clone(),
+                                communities: communities.clone(),
+                            },
+                        );
                     }
                 }
                 for entry in update["withdraw"][family].as_array().into_iter().flatten() {
@@ -150,6 +171,18 @@ impl Daemon for ExaBgp {
             }
         }
         Ok(found)
+    }
+
+    fn reset(&mut self) -> Result<()> {
+        self.command(&format!("neighbor {} teardown 4", Link(0).node(self.transport)))
+    }
+
+    fn kill(&mut self) {
+        self.process = None;
+    }
+
+    fn revive(&mut self) -> Result<()> {
+        Err(unsupported("it has no table: it hands what it hears to a process, and forwards nothing"))
     }
 
     fn announce(&mut self, route: &Route) -> Result<()> {

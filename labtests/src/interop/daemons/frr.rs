@@ -1,6 +1,6 @@
 //! FRRouting: zebra and bgpd, asked through vtysh.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Duration;
@@ -18,12 +18,18 @@ const PROGRAMS: &str = "/usr/lib/frr";
 pub(crate) struct Frr {
     place: Place,
     transport: Transport,
+    unnumbered: bool,
     processes: Vec<Spawned>,
 }
 
 impl Frr {
     pub(crate) fn new(place: Place) -> Self {
-        Self { place, transport: Transport::V4, processes: Vec::new() }
+        Self { place, transport: Transport::V4, unnumbered: false, processes: Vec::new() }
+    }
+
+    /// The neighbour's name.
+    fn node(&self, link: Link) -> String {
+        if self.unnumbered { link.interface() } else { link.node(self.transport) }
     }
 
     fn run(&self, program: &str) -> Result<Spawned> {
@@ -71,16 +77,34 @@ fn configuration(wanted: &Wanted) -> String {
          bgp log-neighbor-changes\n no bgp ebgp-requires-policy\n no bgp default ipv4-unicast\n \
          no bgp network import-check\n"
     );
-    let nodes: Vec<String> = wanted.links().map(|link| link.node(wanted.transport)).collect();
+    if let Some(seconds) = wanted.graceful {
+        let _ = write!(
+            text,
+            " bgp graceful-restart\n bgp graceful-restart preserve-fw-state\n bgp graceful-restart notification\n \
+             bgp graceful-restart restart-time {seconds}\n"
+        );
+    }
+    if let Some(seconds) = wanted.long_lived {
+        let _ = writeln!(text, " bgp long-lived-graceful-restart stale-time {seconds}");
+    }
+    let name = |link: Link| if wanted.unnumbered { link.interface() } else { link.node(wanted.transport) };
+    let nodes: Vec<String> = wanted.links().map(name).collect();
     for node in &nodes {
         let hold = wanted.leaf_hold;
         let remote = if wanted.leaf_two_octet { "external".to_owned() } else { NODE_ASN.to_string() };
         let _ = write!(
             text,
-            " neighbor {node} remote-as {remote}\n neighbor {node} advertisement-interval 0\n \
+            " neighbor {node} {}remote-as {remote}\n neighbor {node} advertisement-interval 0\n \
              neighbor {node} timers {} {hold}\n neighbor {node} timers connect 1\n",
+            if wanted.unnumbered { "interface " } else { "" },
             hold / 3
         );
+        if let Some(key) = wanted.leaf_key {
+            let _ = writeln!(text, " neighbor {node} password {key}");
+        }
+        if wanted.ttl_security {
+            let _ = writeln!(text, " neighbor {node} ttl-security hops 1");
+        }
         if wanted.leaf_passive {
             let _ = writeln!(text, " neighbor {node} passive");
         }
@@ -122,7 +146,7 @@ fn has_communities(route: &Route) -> bool {
 
 impl Daemon for Frr {
     fn start(&mut self, wanted: &Wanted) -> Result<()> {
-        self.transport = wanted.transport;
+        (self.transport, self.unnumbered) = (wanted.transport, wanted.unnumbered);
         // It gives root up at once, and makes its sockets as its own user.
         self.place.exec(&["chown", "frr:frr", &self.place.folder.to_string_lossy()])?;
         self.place.write("zebra.conf", "log stdout informational\n")?;
@@ -135,7 +159,7 @@ impl Daemon for Frr {
     }
 
     fn session(&self, link: Link) -> Result<Session> {
-        let node = link.node(self.transport);
+        let node = self.node(link);
         let all = self.json(&format!("show bgp neighbors {node} json"))?;
         let peer = &all[&node];
         let state = peer["bgpState"].as_str().unwrap_or("unknown").to_owned();
@@ -144,17 +168,42 @@ impl Daemon for Frr {
     }
 
     fn received(&self) -> Result<BTreeMap<String, Received>> {
-        let node = Link(0).node(self.transport);
+        let node = self.node(Link(0));
         let mut found = BTreeMap::new();
         for family in ["ipv4", "ipv6"] {
             let all = self.json(&format!("show bgp {family} unicast neighbors {node} received-routes json"))?;
             for (prefix, route) in all["receivedRoutes"].as_object().into_iter().flatten() {
                 let next_hop = ["nextHopGlobal", "nextHop"].iter().find_map(|key| route[key].as_str());
                 let as_path = route["path"].as_str().unwrap_or_default().to_owned();
-                found.insert(prefix.clone(), Received { next_hop: next_hop.unwrap_or_default().to_owned(), as_path });
+                let next_hop = next_hop.unwrap_or_default().to_owned();
+                let best = self.json(&format!("show bgp {family} unicast {prefix} json"))?;
+                let communities = best["paths"][0]["community"].to_string();
+                found.insert(prefix.clone(), Received { next_hop, as_path, communities });
             }
         }
         Ok(found)
+    }
+
+    fn table(&self) -> Result<BTreeSet<String>> {
+        let mut found = BTreeSet::new();
+        for family in ["ipv4", "ipv6"] {
+            let all = self.json(&format!("show bgp {family} unicast json"))?;
+            found.extend(all["routes"].as_object().into_iter().flatten().map(|(prefix, _)| prefix.clone()));
+        }
+        Ok(found)
+    }
+
+    fn reset(&mut self) -> Result<()> {
+        self.vtysh(&[&format!("clear bgp {}", self.node(Link(0)))]).map(drop)
+    }
+
+    fn kill(&mut self) {
+        self.processes.pop();
+    }
+
+    fn revive(&mut self) -> Result<()> {
+        self.processes.push(self.run("bgpd")?);
+        self.place.listening(179)
     }
 
     fn announce(&mut self, route: &Route) -> Result<()> {

@@ -1,6 +1,6 @@
 //! GoBGP 3 and 4, asked through `gobgp -j`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
 use std::net::Ipv4Addr;
@@ -21,6 +21,7 @@ const FEW: usize = 100;
 pub(crate) struct GoBgp {
     place: Place,
     programs: PathBuf,
+    wanted: Wanted,
     transport: Transport,
     process: Option<Spawned>,
 }
@@ -28,7 +29,13 @@ pub(crate) struct GoBgp {
 impl GoBgp {
     /// With `gobgp` and `gobgpd` of a folder.
     pub(crate) fn new(place: Place, programs: &Path) -> Self {
-        Self { place, programs: programs.to_owned(), transport: Transport::V4, process: None }
+        Self {
+            place,
+            programs: programs.to_owned(),
+            wanted: Wanted::default(),
+            transport: Transport::V4,
+            process: None,
+        }
     }
 
     fn program(&self, name: &str) -> String {
@@ -41,6 +48,29 @@ impl GoBgp {
 
     fn json(&self, words: &[&str]) -> Result<Value> {
         self.place.json(&[&[self.program("gobgp").as_str(), "-j"], words].concat())
+    }
+
+    fn run(&mut self, more: &[&str]) -> Result<()> {
+        let (program, config) = (self.program("gobgpd"), self.place.path("gobgpd.toml"));
+        let argv = [&program, "-f", &config, "--api-hosts", "127.0.0.1:50051", "--pprof-disable"];
+        self.process = Some(self.place.spawn("gobgpd.log", &[&argv, more].concat())?);
+        self.place.listening(50_051)?;
+        self.place.listening(179)
+    }
+
+    fn fill(&self, wanted: &Wanted) -> Result<()> {
+        if wanted.routes.len() > FEW {
+            let file = self.place.folder.join("routes.mrt");
+            fs::write(&file, table_dump(&wanted.routes)?)?;
+            return eventually(Duration::from_secs(30), "the table takes all routes", || {
+                self.gobgp(&["mrt", "inject", "global", &file.to_string_lossy()])?;
+                let summary = self.json(&["global", "rib", "summary"])?;
+                let there = ["num_path", "num_destination"].iter().find_map(|key| summary[key].as_u64()).unwrap_or(0);
+                ensure!(there >= wanted.routes.len() as u64, "{there}: {summary}");
+                Ok(())
+            });
+        }
+        wanted.routes.iter().try_for_each(|route| self.rib("add", route))
     }
 
     fn rib(&self, verb: &str, route: &Route) -> Result<()> {
@@ -83,11 +113,35 @@ fn configuration(wanted: &Wanted) -> String {
             wanted.leaf_passive,
             link.leaf(wanted.transport)
         );
+        if let Some(key) = wanted.leaf_key {
+            text = text.replace("    peer-as", &format!("    auth-password = \"{key}\"\n    peer-as"));
+        }
+        if wanted.ttl_security {
+            text.push_str("  [neighbors.ttl-security.config]\n    enabled = true\n    ttl-min = 255\n");
+        }
+        if let Some(seconds) = wanted.graceful {
+            let _ = write!(
+                text,
+                "  [neighbors.graceful-restart.config]\n    enabled = true\n    notification-enabled = true\n    \
+                 restart-time = {seconds}\n    deferral-time = 3\n    long-lived-enabled = {}\n",
+                wanted.long_lived.is_some()
+            );
+        }
         for family in ["ipv4-unicast", "ipv6-unicast"] {
             let _ = write!(
                 text,
                 "  [[neighbors.afi-safis]]\n    [neighbors.afi-safis.config]\n      afi-safi-name = \"{family}\"\n"
             );
+            if wanted.graceful.is_some() {
+                text.push_str("    [neighbors.afi-safis.mp-graceful-restart.config]\n      enabled = true\n");
+            }
+            if let Some(seconds) = wanted.long_lived {
+                let _ = write!(
+                    text,
+                    "    [neighbors.afi-safis.long-lived-graceful-restart.config]\n      enabled = true\n      \
+                     restart-time = {seconds}\n"
+                );
+            }
         }
     }
     text
@@ -131,24 +185,14 @@ impl Daemon for GoBgp {
         if wanted.leaf_two_octet {
             return Err(unsupported("no setting turns the four-octet AS capability off"));
         }
-        self.transport = wanted.transport;
-        let config = self.place.write("gobgpd.toml", &configuration(wanted))?;
-        let argv = [&self.program("gobgpd"), "-f", &config, "--api-hosts", "127.0.0.1:50051", "--pprof-disable"];
-        self.process = Some(self.place.spawn("gobgpd.log", &argv)?);
-        self.place.listening(50_051)?;
-        self.place.listening(179)?;
-        if wanted.routes.len() > FEW {
-            let file = self.place.folder.join("routes.mrt");
-            fs::write(&file, table_dump(&wanted.routes)?)?;
-            return eventually(Duration::from_secs(30), "the table takes all routes", || {
-                self.gobgp(&["mrt", "inject", "global", &file.to_string_lossy()])?;
-                let summary = self.json(&["global", "rib", "summary"])?;
-                let there = ["num_path", "num_destination"].iter().find_map(|key| summary[key].as_u64()).unwrap_or(0);
-                ensure!(there >= wanted.routes.len() as u64, "{there}: {summary}");
-                Ok(())
-            });
+        if wanted.unnumbered {
+            return Err(unsupported("it sends no router advertisements, by which the node would find it"));
         }
-        wanted.routes.iter().try_for_each(|route| self.rib("add", route))
+        self.transport = wanted.transport;
+        self.wanted = wanted.clone();
+        self.place.write("gobgpd.toml", &configuration(wanted))?;
+        self.run(&[])?;
+        self.fill(wanted)
     }
 
     fn session(&self, link: Link) -> Result<Session> {
@@ -176,6 +220,7 @@ impl Daemon for GoBgp {
                         Some(3 | 14) => {
                             attribute["nexthop"].as_str().unwrap_or_default().clone_into(&mut route.next_hop);
                         }
+                        Some(8) => route.communities = attribute["communities"].to_string(),
                         _ => {}
                     }
                 }
@@ -183,6 +228,28 @@ impl Daemon for GoBgp {
             }
         }
         Ok(found)
+    }
+
+    fn table(&self) -> Result<BTreeSet<String>> {
+        let mut found = BTreeSet::new();
+        for family in ["ipv4", "ipv6"] {
+            let all = self.json(&["global", "rib", "-a", family])?;
+            found.extend(all.as_object().into_iter().flatten().map(|(prefix, _)| prefix.clone()));
+        }
+        Ok(found)
+    }
+
+    fn reset(&mut self) -> Result<()> {
+        self.gobgp(&["neighbor", &Link(0).node(self.transport), "reset"]).map(drop)
+    }
+
+    fn kill(&mut self) {
+        self.process = None;
+    }
+
+    fn revive(&mut self) -> Result<()> {
+        self.run(&["-r"])?;
+        self.fill(&self.wanted)
     }
 
     fn announce(&mut self, route: &Route) -> Result<()> {

@@ -1,13 +1,13 @@
 //! OpenBGPD's portable version, asked through `bgpctl -j`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use anyhow::Result;
 use serde_json::Value;
 
 use crate::Spawned;
-use crate::interop::daemon::{Daemon, Place, Received, Session};
+use crate::interop::daemon::{Daemon, Place, Received, Session, unsupported};
 use crate::interop::wanted::{LEAF_ASN, LEAF_ID, Link, NODE_ASN, Route, Transport, Wanted};
 
 /// The home of `_openbgpd` in Debian.
@@ -79,6 +79,12 @@ fn configuration(wanted: &Wanted, socket: &str) -> String {
         if wanted.leaf_two_octet {
             text.push_str("  announce as-4byte no\n");
         }
+        if let Some(key) = wanted.leaf_key {
+            let _ = writeln!(text, "  tcp md5sig password {key}");
+        }
+        if wanted.ttl_security {
+            text.push_str("  ttl-security yes\n");
+        }
         text.push_str("}\n");
     }
     text.push_str("allow from any\nallow to any\n");
@@ -87,14 +93,16 @@ fn configuration(wanted: &Wanted, socket: &str) -> String {
 
 impl Daemon for OpenBgpd {
     fn start(&mut self, wanted: &Wanted) -> Result<()> {
+        if wanted.unnumbered {
+            return Err(unsupported("it sends no router advertisements, by which the node would find it"));
+        }
         self.transport = wanted.transport;
         let config = self.place.write("bgpd.conf", &configuration(wanted, &self.place.path("bgpd.sock")))?;
         // It insists that only its owner may read what may hold secrets.
         self.place.exec(&["chmod", "600", &config])?;
         // Its processes lock themselves up in their user's home, which a service's start would make.
         self.place.exec(&["mkdir", "-p", HOME])?;
-        self.process = Some(self.place.spawn("bgpd.log", &["/usr/sbin/bgpd", "-d", "-v", "-f", &config])?);
-        self.place.listening(179)
+        self.revive()
     }
 
     fn session(&self, link: Link) -> Result<Session> {
@@ -112,9 +120,30 @@ impl Daemon for OpenBgpd {
         Ok(routes
             .map(|route| {
                 let next_hop = text(&route["exit_nexthop"]);
-                (text(&route["prefix"]), Received { next_hop, as_path: text(&route["aspath"]) })
+                let communities = route["communities"].to_string();
+                (text(&route["prefix"]), Received { next_hop, as_path: text(&route["aspath"]), communities })
             })
             .collect())
+    }
+
+    fn table(&self) -> Result<BTreeSet<String>> {
+        let all = self.json(&["show", "rib"])?;
+        let routes = all["rib"].as_array().into_iter().flatten();
+        Ok(routes.filter_map(|route| route["prefix"].as_str().map(str::to_owned)).collect())
+    }
+
+    fn reset(&mut self) -> Result<()> {
+        self.bgpctl(&["neighbor", &Link(0).node(self.transport), "clear"]).map(drop)
+    }
+
+    fn kill(&mut self) {
+        self.process = None;
+    }
+
+    fn revive(&mut self) -> Result<()> {
+        let config = self.place.path("bgpd.conf");
+        self.process = Some(self.place.spawn("bgpd.log", &["/usr/sbin/bgpd", "-d", "-v", "-f", &config])?);
+        self.place.listening(179)
     }
 
     fn announce(&mut self, route: &Route) -> Result<()> {

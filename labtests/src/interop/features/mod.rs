@@ -1,7 +1,10 @@
 //! The table of features; each is one function.
 
+mod restart;
 mod routes;
+mod security;
 mod session;
+mod wireshark;
 
 use anyhow::Result;
 
@@ -89,6 +92,18 @@ pub(crate) const FEATURES: &[Feature] = &[
         routes::learn,
     ),
     feature("refresh-asked", "2918", "the leaf asks for a refresh and gets both families again", routes::refresh_asked),
+    feature(
+        "enhanced-refresh",
+        "7313",
+        "what the leaf asked for comes between a beginning and an end, for both families",
+        routes::enhanced_refresh,
+    ),
+    feature(
+        "extended-messages",
+        "8654",
+        "both OPENs have the capability, and 5,000 prefixes in whatever messages get into the node's kernel",
+        routes::extended_messages,
+    ),
     feature("end-of-rib-sent", "4724 2", "the node marks the end of both families", routes::end_of_rib_sent),
     feature(
         "end-of-rib-received",
@@ -113,5 +128,43 @@ pub(crate) const FEATURES: &[Feature] = &[
         "4271 4.3",
         "5,000 prefixes get into the node's kernel, and out again when the session ends",
         routes::bulk,
+    ),
+    feature(
+        "restart-of-node",
+        "4724 4.1",
+        "the agent is killed and started again: the daemon never loses its routes, and the new OPEN has R and F",
+        restart::of_node,
+    ),
+    feature(
+        "max-prefix",
+        "4486",
+        "beyond the node's limit the session ends with Cease, Maximum Number of Prefixes Reached",
+        session::max_prefix,
+    ),
+    feature(
+        "shutdown-text-sent",
+        "9003",
+        "the node ends the session by an Administrative Shutdown with a text, and starts it again",
+        session::shutdown_text_sent,
+    ),
+    feature(
+        "md5",
+        "2385",
+        "with one key the session comes up and every packet that carries data is signed; with two keys it never does",
+        security::md5,
+    ),
+    feature("gtsm", "5082", "both sides ask for it, and every packet that carries data has TTL 255", security::gtsm),
+    feature(
+        "unnumbered",
+        "8950",
+        "no addresses on the link: the node finds the leaf, and both families have link-local next hops in both tables",
+        session::unnumbered,
+    ),
+    feature(
+        "wireshark",
+        "4271",
+        "tshark decodes all that the node sent: OPEN, announcements with and without a community, withdrawals, End-of-RIB, \
+         KEEPALIVE, NOTIFICATION; nothing is malformed and nothing earns an expert's remark",
+        wireshark::decodes,
     ),
 ];

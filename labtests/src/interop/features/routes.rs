@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail, ensure};
 
+use super::session::open_of;
 use crate::interop::capture::{self, Sender};
 use crate::interop::daemon::unsupported;
 use crate::interop::scene::{ANYCAST, CHANGE, OWN, Scene};
@@ -80,6 +81,50 @@ pub(super) fn refresh_asked(scene: &mut Scene) -> Result<()> {
         Ok(())
     })?;
     scene.stays(Link(0), Duration::from_secs(1))
+}
+
+/// Whether the leaf's OPEN has a capability without a value.
+fn leaf_has(scene: &Scene, code: u8) -> Result<bool> {
+    Ok(open_of(scene, Sender::Leaf)?.iter().any(|(known, _)| *known == code))
+}
+
+pub(super) fn enhanced_refresh(scene: &mut Scene) -> Result<()> {
+    scene.up(&Wanted::default())?;
+    if !leaf_has(scene, 70)? {
+        return Err(unsupported("its OPEN has no enhanced route refresh"));
+    }
+    scene.wait(CHANGE, "the first table is complete", || {
+        let ends = ends(scene, Sender::Node);
+        ensure!(ends == [1, 2], "families marked: {ends:?}");
+        Ok(())
+    })?;
+    scene.daemon.refresh()?;
+    scene.wait(CHANGE, "a beginning and an end of both families", || {
+        let messages = scene.messages();
+        let marks = messages.iter().filter(|m| m.sender == Sender::Node && m.kind() == capture::REFRESH);
+        let marks: Vec<&[u8]> = marks.map(capture::Message::body).collect();
+        for family in [1, 2] {
+            let at = |subtype| marks.iter().position(|mark| *mark == [0, family, subtype, 1]);
+            let (begin, end) = (at(1), at(2));
+            ensure!(begin.is_some() && begin < end, "family {family}: {marks:?}");
+        }
+        Ok(())
+    })?;
+    scene.stays(Link(0), Duration::from_secs(1))
+}
+
+pub(super) fn extended_messages(scene: &mut Scene) -> Result<()> {
+    bulk(scene)?;
+    if !leaf_has(scene, 6)? {
+        return Err(unsupported("its OPEN has no extended messages"));
+    }
+    ensure!(open_of(scene, Sender::Node)?.iter().any(|(code, _)| *code == 6), "the node's OPEN has none");
+    let longest =
+        scene.messages().iter().filter(|m| m.sender == Sender::Leaf).map(|m| m.bytes.len()).max().unwrap_or(0);
+    if longest <= 4_096 {
+        scene.notes.push(format!("agreed on; the daemon's longest message has {longest} octets all the same"));
+    }
+    Ok(())
 }
 
 fn ends(scene: &Scene, sender: Sender) -> Vec<u8> {

@@ -7,7 +7,7 @@ use anyhow::{Result, bail, ensure};
 use crate::interop::capture::{self, Message, Sender};
 use crate::interop::daemon::{Received, unsupported};
 use crate::interop::scene::{ANYCAST, CHANGE, OWN, Scene};
-use crate::interop::wanted::{LEAF_ASN, Link, NODE_ASN, Transport, Wanted};
+use crate::interop::wanted::{LEAF_ASN, Link, NODE_ASN, Route, Transport, Wanted};
 
 /// Capability codes (RFC 5492 and IANA): multiprotocol, route refresh, four-octet AS.
 const FOUR_OCTET_AS: u8 = 65;
@@ -78,7 +78,7 @@ fn capabilities_of(open: &Message) -> Vec<(u8, Vec<u8>)> {
     found
 }
 
-fn open_of(scene: &Scene, sender: Sender) -> Result<Vec<(u8, Vec<u8>)>> {
+pub(super) fn open_of(scene: &Scene, sender: Sender) -> Result<Vec<(u8, Vec<u8>)>> {
     let messages = scene.messages();
     let open = messages.iter().rev().find(|message| message.sender == sender && message.kind() == capture::OPEN);
     let Some(open) = open else { bail!("no OPEN of {sender:?} was recorded") };
@@ -188,4 +188,69 @@ pub(super) fn shutdown_text(scene: &mut Scene) -> Result<()> {
         ensure!(shown.to_string().contains(&words), "{words:?} was said; the node shows {shown}");
         Ok(())
     })
+}
+
+/// What a NOTIFICATION says, out of the Hard Reset (RFC 8538, section 3.1) that it may be wrapped in.
+fn inner(body: &[u8]) -> &[u8] {
+    body.strip_prefix(&[6, 9]).unwrap_or(body)
+}
+
+pub(super) fn max_prefix(scene: &mut Scene) -> Result<()> {
+    let routes = (0..20).map(|n| Route::plain(&format!("10.140.{n}.0/24"))).collect();
+    let node_extra = "max_prefix = { limit = 10, action = \"idle\" }";
+    scene.start(&Wanted { routes, node_extra, ..Wanted::default() })?;
+    scene.wait(CHANGE, "the node ends the session", || {
+        let messages = scene.messages();
+        let said = messages.iter().find(|m| m.sender == Sender::Node && m.kind() == capture::NOTIFICATION);
+        let Some(said) = said else { bail!("no NOTIFICATION of the node yet") };
+        ensure!(inner(said.body()).starts_with(&[6, 1]), "the NOTIFICATION says {:?}", said.body());
+        Ok(())
+    })?;
+    scene.wait(CHANGE, "no connection is left, and the node keeps to itself", || {
+        let (connections, state) = (scene.connections()?, scene.peer(Link(0))?["state"].clone());
+        ensure!(connections.is_empty() && state == "Idle", "{connections:?} and {state}");
+        Ok(())
+    })
+}
+
+pub(super) fn shutdown_text_sent(scene: &mut Scene) -> Result<()> {
+    const WORDS: &str = "node leaves the rack";
+    scene.up(&Wanted::default())?;
+    let leaf = Link(0).leaf(Transport::V4);
+    scene.petiole(&["bgp", "disable", &leaf, "--message", WORDS])?;
+    scene.wait(CHANGE, "the daemon's session is over, by those words", || {
+        let session = scene.daemon.session(Link(0))?;
+        ensure!(!session.established, "the daemon says {}", session.state);
+        let messages = scene.messages();
+        let said = messages.iter().find(|m| m.sender == Sender::Node && m.kind() == capture::NOTIFICATION);
+        let Some([6, 2, length, text @ ..]) = said.map(|said| inner(said.body())) else {
+            bail!("no such NOTIFICATION")
+        };
+        ensure!(usize::from(*length) == text.len() && text == WORDS.as_bytes(), "it says {text:?}");
+        Ok(())
+    })?;
+    scene.petiole(&["bgp", "enable", &leaf])?;
+    scene.established(Link(0)).map(drop)
+}
+
+pub(super) fn unnumbered(scene: &mut Scene) -> Result<()> {
+    let wanted = Wanted { unnumbered: true, transport: Transport::V6, ..Wanted::default() };
+    scene.up(&wanted)?;
+    for own in OWN {
+        scene.wait(CHANGE, "the daemon has the node's route by a link-local address", || {
+            let all = scene.daemon.received()?;
+            let Some(route) = all.get(own) else { bail!("no {own} among {:?}", all.keys()) };
+            ensure!(route.next_hop.starts_with("fe80:"), "{own} has the next hop {}", route.next_hop);
+            Ok(())
+        })?;
+    }
+    for route in &wanted.routes {
+        scene.wait(CHANGE, "the node's kernel has the leaf's route by a link-local address", || {
+            let kernel = scene.kernel()?;
+            let Some(hops) = kernel.get(&route.prefix) else { bail!("no {} among {kernel:?}", route.prefix) };
+            ensure!(hops.iter().all(|hop| hop.starts_with("fe80:")), "{} goes to {hops:?}", route.prefix);
+            Ok(())
+        })?;
+    }
+    Ok(())
 }
