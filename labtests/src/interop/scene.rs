@@ -217,6 +217,9 @@ impl Scene {
             if wanted.node_key.is_some() {
                 text.push_str(&format!("password_file = \"{folder}/key\"\n"));
             }
+            if wanted.bfd {
+                text.push_str("bfd = { interval = \"100ms\", multiplier = 3 }\n");
+            }
             if wanted.ttl_security {
                 text.push_str("ttl_security = true\n");
             }

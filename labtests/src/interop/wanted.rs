@@ -91,6 +91,8 @@ pub(crate) struct Wanted {
     pub(crate) node_key: Option<&'static str>,
     /// Both sides want packets that no router forwarded.
     pub(crate) ttl_security: bool,
+    /// BFD at 100 ms, three times.
+    pub(crate) bfd: bool,
     /// No addresses on the links: peers find each other by router advertisements.
     pub(crate) unnumbered: bool,
     /// More keys of the node's `[[bgp.peer]]`.
@@ -113,6 +115,7 @@ impl Default for Wanted {
             leaf_key: None,
             node_key: None,
             ttl_security: false,
+            bfd: false,
             unnumbered: false,
             node_extra: "",
         }

@@ -63,6 +63,11 @@ fn configuration(wanted: &Wanted, log: &str) -> String {
         }
         text.push_str("}\n");
     }
+    if wanted.bfd {
+        text.push_str(
+            "protocol bfd { interface \"eth*\" { min rx interval 100 ms; min tx interval 100 ms; multiplier 3; }; }\n",
+        );
+    }
     if wanted.unnumbered {
         for link in wanted.links() {
             let _ = writeln!(
@@ -100,6 +105,9 @@ fn configuration(wanted: &Wanted, log: &str) -> String {
         }
         if let Some(key) = wanted.leaf_key {
             let _ = writeln!(text, "  password \"{key}\";");
+        }
+        if wanted.bfd {
+            text.push_str("  bfd on;\n");
         }
         if wanted.ttl_security {
             text.push_str("  ttl security on;\n");

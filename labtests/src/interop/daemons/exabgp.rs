@@ -19,6 +19,7 @@ const AS_TRANS: u32 = 23_456;
 pub(crate) struct ExaBgp {
     place: Place,
     program: Vec<String>,
+    argv: Vec<String>,
     transport: Transport,
     process: Option<Spawned>,
 }
@@ -26,7 +27,7 @@ pub(crate) struct ExaBgp {
 impl ExaBgp {
     /// `program` is the executable and the words before the configuration file.
     pub(crate) fn new(place: Place, program: Vec<String>) -> Self {
-        Self { place, program, transport: Transport::V4, process: None }
+        Self { place, program, argv: Vec::new(), transport: Transport::V4, process: None }
     }
 
     fn command(&self, text: &str) -> Result<()> {
@@ -93,6 +94,9 @@ fn configuration(wanted: &Wanted, script: &str) -> String {
 
 impl Daemon for ExaBgp {
     fn start(&mut self, wanted: &Wanted) -> Result<()> {
+        if wanted.bfd {
+            return Err(unsupported("it has no BFD"));
+        }
         if wanted.unnumbered {
             return Err(unsupported("it sends no router advertisements, by which the node would find it"));
         }
@@ -120,9 +124,8 @@ impl Daemon for ExaBgp {
         }
         argv.extend(self.program.iter().cloned());
         argv.push(config);
-        let argv: Vec<&str> = argv.iter().map(String::as_str).collect();
-        self.process = Some(self.place.spawn("exabgp.log", &argv)?);
-        self.place.listening(179)
+        self.argv = argv;
+        self.revive()
     }
 
     fn session(&self, link: Link) -> Result<Session> {
@@ -182,7 +185,9 @@ impl Daemon for ExaBgp {
     }
 
     fn revive(&mut self) -> Result<()> {
-        Err(unsupported("it has no table: it hands what it hears to a process, and forwards nothing"))
+        let argv: Vec<&str> = self.argv.iter().map(String::as_str).collect();
+        self.process = Some(self.place.spawn("exabgp.log", &argv)?);
+        self.place.listening(179)
     }
 
     fn announce(&mut self, route: &Route) -> Result<()> {

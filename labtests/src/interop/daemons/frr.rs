@@ -47,7 +47,9 @@ impl Frr {
             "-P",
             "0",
         ];
-        self.place.spawn(&format!("{program}.log"), &argv)
+        let control = ["--bfdctl", &self.place.path("bfd.sock")];
+        let more: &[&str] = if program == "bfdd" { &control } else { &[] };
+        self.place.spawn(&format!("{program}.log"), &[&argv[..], more].concat())
     }
 
     fn vtysh(&self, lines: &[&str]) -> Result<String> {
@@ -102,6 +104,9 @@ fn configuration(wanted: &Wanted) -> String {
         if let Some(key) = wanted.leaf_key {
             let _ = writeln!(text, " neighbor {node} password {key}");
         }
+        if wanted.bfd {
+            let _ = writeln!(text, " neighbor {node} bfd 3 100 100");
+        }
         if wanted.ttl_security {
             let _ = writeln!(text, " neighbor {node} ttl-security hops 1");
         }
@@ -154,6 +159,12 @@ impl Daemon for Frr {
         self.processes.push(self.run("zebra")?);
         let socket = self.place.path("zserv");
         eventually(Duration::from_secs(10), "zebra answers", || check(Path::new(&socket).exists(), "no socket"))?;
+        if wanted.bfd {
+            self.place.write("bfdd.conf", "log stdout informational\n")?;
+            self.processes.push(self.run("bfdd")?);
+            let socket = self.place.path("bfdd.vty");
+            eventually(Duration::from_secs(10), "bfdd answers", || check(Path::new(&socket).exists(), "no socket"))?;
+        }
         self.processes.push(self.run("bgpd")?);
         self.place.listening(179)
     }

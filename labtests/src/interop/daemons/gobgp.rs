@@ -185,6 +185,9 @@ impl Daemon for GoBgp {
         if wanted.leaf_two_octet {
             return Err(unsupported("no setting turns the four-octet AS capability off"));
         }
+        if wanted.bfd {
+            return Err(unsupported("it has no BFD that this version's configuration could turn on"));
+        }
         if wanted.unnumbered {
             return Err(unsupported("it sends no router advertisements, by which the node would find it"));
         }

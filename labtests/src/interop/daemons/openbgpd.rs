@@ -93,6 +93,9 @@ fn configuration(wanted: &Wanted, socket: &str) -> String {
 
 impl Daemon for OpenBgpd {
     fn start(&mut self, wanted: &Wanted) -> Result<()> {
+        if wanted.bfd {
+            return Err(unsupported("it has no BFD"));
+        }
         if wanted.unnumbered {
             return Err(unsupported("it sends no router advertisements, by which the node would find it"));
         }

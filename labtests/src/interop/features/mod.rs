@@ -136,6 +136,30 @@ pub(crate) const FEATURES: &[Feature] = &[
         restart::of_node,
     ),
     feature(
+        "leaf-crash",
+        "4271 8.2.2",
+        "the daemon is killed without graceful restart: its routes leave the node's kernel, and come back with it",
+        restart::leaf_crash,
+    ),
+    feature(
+        "leaf-reset",
+        "4486",
+        "the leaf resets the session by a NOTIFICATION; it comes up anew and the routes are there",
+        restart::leaf_reset,
+    ),
+    feature(
+        "bfd",
+        "5880, 5882",
+        "100 ms, three times: after the link is cut silently the node's kernel has none of the leaf's routes within 3 s",
+        restart::bfd,
+    ),
+    feature(
+        "graceful-shutdown",
+        "8326",
+        "a drain puts the community GRACEFUL_SHUTDOWN on both families in the daemon's table, its end takes it off",
+        routes::graceful_shutdown,
+    ),
+    feature(
         "max-prefix",
         "4486",
         "beyond the node's limit the session ends with Cease, Maximum Number of Prefixes Reached",

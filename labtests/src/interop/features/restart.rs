@@ -8,7 +8,7 @@ use super::session::open_of;
 use crate::Signal;
 use crate::interop::capture::{self, Sender};
 use crate::interop::scene::{CHANGE, OWN, Scene};
-use crate::interop::wanted::Wanted;
+use crate::interop::wanted::{Link, Route, Wanted};
 
 /// Capability code (RFC 4724).
 const GRACEFUL: u8 = 64;
@@ -72,5 +72,87 @@ fn keeps(scene: &Scene, period: Duration) -> Result<()> {
         daemon_has_own(scene)?;
         std::thread::sleep(Duration::from_millis(50));
     }
+    Ok(())
+}
+
+/// Brings the session up with all of the leaf's routes in the node's kernel, and watches them from then on.
+fn learned(scene: &mut Scene, wanted: &Wanted) -> Result<Vec<Route>> {
+    scene.up(wanted)?;
+    let routes: Vec<Route> = scene.usable(&wanted.routes).into_iter().cloned().collect();
+    all_there(scene, &routes)?;
+    // End-of-RIB of both sides.
+    std::thread::sleep(Duration::from_secs(1));
+    scene.watch_routes()?;
+    Ok(routes)
+}
+
+fn all_there(scene: &Scene, routes: &[Route]) -> Result<()> {
+    scene.wait(CHANGE, "the node's kernel has the leaf's routes", || {
+        let kernel = scene.kernel()?;
+        ensure!(routes.iter().all(|route| kernel.contains_key(&route.prefix)), "only {:?}", kernel.keys());
+        Ok(())
+    })
+}
+
+/// Waits for a new session after one that ended.
+fn anew(scene: &Scene, opens: usize) -> Result<()> {
+    scene.wait(Duration::from_secs(40), "there is a new session", || {
+        let count = opens_of_leaf(scene);
+        ensure!(count > opens, "{count} OPENs of the leaf so far");
+        Ok(())
+    })?;
+    scene.established(Link(0)).map(drop)
+}
+
+fn opens_of_leaf(scene: &Scene) -> usize {
+    scene.messages().iter().filter(|m| m.sender == Sender::Leaf && m.kind() == capture::OPEN).count()
+}
+
+pub(super) fn leaf_crash(scene: &mut Scene) -> Result<()> {
+    let routes = learned(scene, &Wanted::default())?;
+    scene.daemon.kill();
+    scene.wait(CHANGE, "the node's kernel gives the leaf's routes up", || {
+        let kernel = scene.kernel()?;
+        ensure!(kernel.is_empty(), "still {:?}", kernel.keys());
+        Ok(())
+    })?;
+    ensure!(scene.deleted().len() >= routes.len(), "the kernel told of {:?} only", scene.deleted());
+    let opens = opens_of_leaf(scene);
+    scene.daemon.revive()?;
+    anew(scene, opens)?;
+    all_there(scene, &routes)
+}
+
+pub(super) fn leaf_reset(scene: &mut Scene) -> Result<()> {
+    let routes = learned(scene, &Wanted::default())?;
+    let opens = opens_of_leaf(scene);
+    scene.daemon.reset()?;
+    anew(scene, opens)?;
+    let said = scene.messages().into_iter().any(|m| m.sender == Sender::Leaf && m.kind() == capture::NOTIFICATION);
+    ensure!(said, "the session ended without a NOTIFICATION");
+    all_there(scene, &routes)
+}
+
+pub(super) fn bfd(scene: &mut Scene) -> Result<()> {
+    let routes = learned(scene, &Wanted { bfd: true, ..Wanted::default() })?;
+    scene.wait(CHANGE, "BFD is Up, in the node's word", || {
+        let state = scene.peer(Link(0))?["bfd"].clone();
+        ensure!(state.to_string().contains("Up"), "the node says {state}");
+        Ok(())
+    })?;
+    let rules = "add table inet cut; add chain inet cut input { type filter hook input priority 0; policy drop; }";
+    scene.node.exec(&["nft", rules])?;
+    let start = Instant::now();
+    // The hold time is 9 s.
+    scene.wait(
+        Duration::from_secs(3),
+        "the node's kernel gives the leaf's routes up long before the hold time",
+        || {
+            let kernel = scene.kernel()?;
+            ensure!(routes.iter().all(|route| !kernel.contains_key(&route.prefix)), "still {:?}", kernel.keys());
+            Ok(())
+        },
+    )?;
+    scene.notes.push(format!("{} ms after the cut", start.elapsed().as_millis()));
     Ok(())
 }

@@ -163,6 +163,31 @@ pub(super) fn end_of_rib_received(scene: &mut Scene) -> Result<()> {
     })
 }
 
+pub(super) fn graceful_shutdown(scene: &mut Scene) -> Result<()> {
+    scene.up(&Wanted::default())?;
+    marked(scene, false)?;
+    scene.petiole(&["drain", "--after", "60s"])?;
+    marked(scene, true)?;
+    scene.petiole(&["undrain"])?;
+    marked(scene, false)
+}
+
+/// 65535:0 as the daemons write it.
+const GRACEFUL_SHUTDOWN: [&str; 5] = ["65535:0", "65535,0", "65535, 0", "graceful", "4294901760"];
+
+fn marked(scene: &Scene, wanted: bool) -> Result<()> {
+    scene.wait(CHANGE, "the daemon's table shows what the drain says", || {
+        let all = scene.daemon.received()?;
+        for prefix in OWN {
+            let Some(route) = all.get(prefix) else { bail!("no {prefix} among {:?}", all.keys()) };
+            let text = route.communities.to_ascii_lowercase();
+            let there = GRACEFUL_SHUTDOWN.iter().any(|word| text.contains(word));
+            ensure!(there == wanted, "{prefix}: wanted: {wanted}; communities: {text}");
+        }
+        Ok(())
+    })
+}
+
 pub(super) fn multipath(scene: &mut Scene) -> Result<()> {
     both_next_hops(scene, Transport::V4)?;
     scene.renew()?;
