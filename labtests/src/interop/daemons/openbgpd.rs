@@ -117,7 +117,7 @@ impl Daemon for OpenBgpd {
     }
 
     fn received(&self) -> Result<BTreeMap<String, Received>> {
-        let all = self.json(&["show", "rib", "in", "neighbor", &Link(0).node(self.transport)])?;
+        let all = self.json(&["show", "rib", "detail", "in", "neighbor", &Link(0).node(self.transport)])?;
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let routes = all["rib"].as_array().into_iter().flatten();
         Ok(routes

@@ -175,7 +175,7 @@ pub(super) fn shutdown_text(scene: &mut Scene) -> Result<()> {
         let messages = scene.messages();
         let said = messages.iter().find(|m| m.sender == Sender::Leaf && m.kind() == capture::NOTIFICATION);
         let Some(said) = said else { bail!("no NOTIFICATION yet") };
-        match said.body() {
+        match inner(said.body()) {
             [6, 2, length, text @ ..] if usize::from(*length) == text.len() && !text.is_empty() => {
                 Ok(String::from_utf8_lossy(text).into_owned())
             }
