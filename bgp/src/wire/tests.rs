@@ -3,6 +3,7 @@
 mod capability;
 mod communities;
 mod next_hop;
+mod recorded;
 mod rfc7606;
 
 use std::net::{IpAddr, Ipv4Addr};

@@ -25,7 +25,10 @@ impl Vectors {
     pub(crate) fn take(&mut self, messages: &[Message]) {
         let mut session = None;
         for message in messages.iter().filter(|m| m.sender == Sender::Leaf && m.bytes.len() <= LONGEST) {
-            if message.kind() == capture::OPEN {
+            if message.kind() == capture::OPEN && message.body().get(1..3) != Some(&[0xfd, 0xe9]) {
+                // On a link without addresses the node may be taken for the leaf; its AS is another.
+                session = None;
+            } else if message.kind() == capture::OPEN {
                 let known = self.sessions.iter().position(|(open, _)| *open == message.bytes);
                 session = Some(known.unwrap_or_else(|| {
                     self.sessions.push((message.bytes.clone(), Vec::new()));
