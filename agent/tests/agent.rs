@@ -236,7 +236,7 @@ fn a_taken_port_179_is_a_problem_and_not_the_end() {
 fn node(stores: &Path, number: u8, peer: &str) -> Place {
     Place::new(&format!(
         "[store]\nembedded = \"{}/{number}\"\n[node]\nname = \"node{number}\"\nrouter_id = \"10.122.0.{number}\"\naddresses = [\"10.122.0.{number}/32\"]\n\
-         [bgp]\nasn = 420000000{number}\n[[bgp.peer]]\naddress = \"{peer}\"\nasn = \"external\"\n",
+         [bgp]\nasn = 420000000{number}\n[[bgp.peer]]\naddress = \"{peer}\"\nasn = \"external\"\nrole = false\n",
         stores.display()
     ))
 }
