@@ -16,6 +16,10 @@ impl BfdPolicy {
     /// it is Up with us; it takes one exchange of packets to go down and up again, and to the neighbour that is a failure of
     /// whatever session there is by then.
     pub const WAIT: Duration = Duration::from_secs(1);
+
+    /// How long the first session of a life waits after BFD has come up: FRR 8.4 was seen to reset it for the failure before, of
+    /// which its BGP heard late.
+    pub const SETTLE: Duration = Duration::from_millis(500);
 }
 
 /// What BFD says of the way to a neighbour.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Speaker;
-use crate::bfd::{BfdPolicy, BfdStatus};
+use crate::bfd::{BfdPolicy, BfdState, BfdStatus};
 use crate::config::{ConnId, PeerId};
 use crate::session::fsm::StopReason;
 use crate::session::peer::Peer;
@@ -17,13 +17,17 @@ impl Speaker {
         let Some(p) = self.peers.get_mut(&peer) else { return };
         let Some(policy) = p.config.bfd else { return };
         let before = p.bfd.replace(status).unwrap_or_default();
-        if status.lets_pass() {
+        let comes = status.lets_pass() && !before.lets_pass();
+        if comes && status.state == BfdState::Up && p.established_count == 0 {
+            // After our restart the neighbour's BGP may hear of the failure before only now: it must not find a session.
+            p.timers.set(Timer::BfdWait, now + BfdPolicy::SETTLE);
+        } else if status.lets_pass() {
             p.timers.stop(Timer::BfdWait);
         }
         if let Some(at) = status.failed_at.filter(|at| before.failed_at.is_none_or(|known| known < *at)) {
             self.bfd_failed(peer, policy, status, at, now);
         }
-        if status.lets_pass() && !before.lets_pass() {
+        if comes {
             // What failed on a dead way says nothing about a living one.
             if let Some(p) = self.peers.get_mut(&peer) {
                 p.failures = 0;
@@ -80,7 +84,7 @@ impl Peer {
     pub(crate) fn bfd_allows(&self) -> bool {
         match self.config.bfd {
             None => true,
-            Some(policy) => self.bfd_is_up() || (!policy.strict && self.timers.get(Timer::BfdWait).is_none()),
+            Some(policy) => (self.bfd_is_up() || !policy.strict) && self.timers.get(Timer::BfdWait).is_none(),
         }
     }
 }

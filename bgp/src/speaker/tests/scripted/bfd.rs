@@ -19,6 +19,7 @@ impl Script {
     }
 
     fn established_now(&mut self, open: &[u8]) -> ConnId {
+        self.wait(BfdPolicy::SETTLE);
         let conn = self.accept_from(ip(REMOTE));
         self.say(conn, open);
         self.say(conn, &alive());
@@ -112,10 +113,13 @@ fn a_session_waits_a_second_for_bfd_and_does_without_then() {
 }
 
 #[test]
-fn bfd_that_comes_up_begins_the_session_at_once() {
+fn bfd_that_comes_up_begins_the_session_when_word_of_it_had_time_to_spread() {
     let mut script = Script::new(loose);
     script.wait(millis(300));
     script.bfd(BfdState::Up, None);
+    script.wait(BfdPolicy::SETTLE - millis(1));
+    assert_eq!(script.dials(), 0);
+    script.wait(millis(1));
     assert_eq!(script.dials(), 1);
     script.wait(secs(1));
     assert_eq!(script.dials(), 1, "the wait is over");
@@ -151,6 +155,7 @@ fn strict_waits_for_ever() {
     script.wait(secs(600));
     assert_eq!((script.dials(), script.state()), (0, SessionState::Idle));
     script.bfd(BfdState::Up, None);
+    script.wait(BfdPolicy::SETTLE);
     assert_eq!(script.dials(), 1);
     script.bfd(BfdState::Down, Some(script.now));
     script.wait(secs(600));

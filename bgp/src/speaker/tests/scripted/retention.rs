@@ -360,6 +360,8 @@ fn rfc5882_4_3_2_bfd_down_keeps_paths_only_where_it_shares_fate() {
             let peer = script.peer;
             let up = BfdStatus { state: BfdState::Up, failed_at: None, control_plane_independent };
             script.with(|s, now| s.handle_bfd(peer, up, now));
+            script.now += BfdPolicy::SETTLE;
+            script.with(|s, now| s.handle_timeout(now));
             let conn = script.comes_back(GRACEFUL);
             script.is_told(conn);
             script.now += secs(1);
