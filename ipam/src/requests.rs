@@ -345,6 +345,9 @@ fn check(request: &AssignRequest) -> Result<(), String> {
     if request.handle.is_empty() || request.handle.contains('/') {
         return Err(format!("{:?} cannot be a handle: it is empty or contains a slash", request.handle));
     }
+    if !request.addresses.is_empty() || !request.pools.is_empty() {
+        return Err("addresses and pools by name are not assigned yet".to_owned());
+    }
     let families: BTreeSet<Family> = request.families.iter().copied().collect();
     if families.is_empty() || families.len() != request.families.len() {
         return Err("ask for IPv4, for IPv6, or for both, each once".to_owned());

@@ -68,7 +68,7 @@ fn four_blocks_for_six_workers() {
 
 fn assign(handle: &str, families: &[Family]) -> Ask {
     let (handle, families) = (handle.to_owned(), families.to_vec());
-    Ask::Assign(AssignRequest { handle, families, attributes: BTreeMap::new() })
+    Ask::Assign(AssignRequest { handle, families, ..AssignRequest::default() })
 }
 
 fn release(handle: &str) -> Ask {

@@ -36,7 +36,7 @@ pub struct TxnId(pub u64);
 pub struct RequestId(pub u64);
 
 /// A request for one address of each family asked for; both or none.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct AssignRequest {
     /// Who holds the addresses. A handle that holds them already gets the same again.
     pub handle: String,
@@ -44,6 +44,12 @@ pub struct AssignRequest {
     pub families: Vec<Family>,
     /// Attributes beside `node` and `timestamp`, which are added: `pod` and `namespace`, for people and for other tools.
     pub attributes: BTreeMap<String, String>,
+    /// Exactly these, at most one of each family; empty for any. A family without one here gets any address.
+    #[serde(default)]
+    pub addresses: Vec<IpAddr>,
+    /// Only out of these pools, each by its name or its range; empty for those that are assigned from without being asked for.
+    #[serde(default)]
+    pub pools: Vec<String>,
 }
 
 /// What to give back.

@@ -45,7 +45,7 @@ impl Node {
             Query::Metrics => Answer::Metrics(self.metrics()),
             Query::Assign { handle, families } => {
                 let request = self.request(id);
-                let ask = AssignRequest { handle, families, attributes: std::collections::BTreeMap::new() };
+                let ask = AssignRequest { handle, families, ..AssignRequest::default() };
                 return self.ipam.handle_assign(request, ask, self.now.mono, self.now.wall);
             }
             Query::Release(addr) => {

@@ -37,7 +37,7 @@ fn pending(ask: Ask) -> Pending {
 fn assign(handle: &str) -> Pending {
     let (handle, families) = (handle.to_owned(), vec![Family::V4]);
     let attributes = BTreeMap::from([("pod".to_owned(), "p".to_owned())]);
-    pending(Ask::Assign(AssignRequest { handle, families, attributes }))
+    pending(Ask::Assign(AssignRequest { handle, families, attributes, ..AssignRequest::default() }))
 }
 
 #[test]
