@@ -9,11 +9,30 @@ use petiole_store::key::Owner;
 use petiole_store::time::parse_rfc3339;
 use petiole_store::value::{Attribute, Block};
 
+/// The address that has been free for longest and is not reserved.
+pub(crate) fn next(block: &Block, reserved: &[Prefix]) -> Option<u16> {
+    block.unallocated.iter().copied().find(|o| is_assignable(block, *o, reserved))
+}
+
+/// How many addresses can be assigned, reserved ones left out and those that have cooled down included.
+pub(crate) fn available(block: &Block, cooldown: Duration, wall: UnixNanos, reserved: &[Prefix]) -> usize {
+    let free = block.unallocated.iter().copied().chain(cooled(block, cooldown, wall));
+    free.filter(|o| is_assignable(block, *o, reserved)).count()
+}
+
+fn is_assignable(block: &Block, ordinal: u16, reserved: &[Prefix]) -> bool {
+    block.address(ordinal).is_some_and(|a| !reserved.iter().any(|r| r.contains_addr(a)))
+}
+
 /// Takes the address that has been free for longest and is not reserved; `None` when there is none.
 pub(crate) fn assign(block: &mut Block, attribute: Attribute, reserved: &[Prefix]) -> Option<u16> {
-    let is_free = |ordinal: &u16| block.address(*ordinal).is_some_and(|a| !reserved.iter().any(|r| r.contains_addr(a)));
-    let at = block.unallocated.iter().position(is_free)?;
-    let ordinal = block.unallocated.remove(at);
+    assign_at(block, next(block, reserved)?, attribute)
+}
+
+/// Takes this address; `None` when it is not free.
+pub(crate) fn assign_at(block: &mut Block, ordinal: u16, attribute: Attribute) -> Option<u16> {
+    let at = block.unallocated.iter().position(|o| *o == ordinal)?;
+    block.unallocated.remove(at);
     point_to(block, ordinal, attribute);
     block.sequence_number_for_allocation.insert(ordinal, block.sequence_number);
     block.sequence_number = block.sequence_number.wrapping_add(1);
@@ -41,15 +60,25 @@ pub(crate) fn release(block: &mut Block, ordinals: &[u16], by: By, wall: UnixNan
     compact(block);
 }
 
-/// Frees the addresses that have cooled down. A tombstone whose date cannot be read has.
-pub(crate) fn collect(block: &mut Block, cooldown: Duration, wall: UnixNanos) {
+/// The addresses that have cooled down but are not free yet. A tombstone whose date cannot be read has.
+fn cooled(block: &Block, cooldown: Duration, wall: UnixNanos) -> impl Iterator<Item = u16> {
     let cooldown = u64::try_from(cooldown.as_nanos()).unwrap_or(u64::MAX);
-    let has_cooled = |attribute: &Attribute| {
+    let has_cooled = move |attribute: &Attribute| {
         let Some(text) = attribute.released_at.get() else { return false };
         parse_rfc3339(text).is_none_or(|released| released.saturating_add(cooldown) <= wall)
     };
     let ordinals = (0u16..).take(block.allocations.len());
-    let cooled: Vec<u16> = ordinals.filter(|o| block.attribute(*o).is_some_and(has_cooled)).collect();
+    ordinals.filter(move |o| block.attribute(*o).is_some_and(has_cooled))
+}
+
+/// Whether nobody holds an address, and what was released has cooled down.
+pub(crate) fn is_empty(block: &Block, cooldown: Duration, wall: UnixNanos) -> bool {
+    block.live().next().is_none() && cooled(block, cooldown, wall).count() == block.used()
+}
+
+/// Frees the addresses that have cooled down.
+pub(crate) fn collect(block: &mut Block, cooldown: Duration, wall: UnixNanos) {
+    let cooled: Vec<u16> = cooled(block, cooldown, wall).collect();
     if cooled.is_empty() {
         return;
     }

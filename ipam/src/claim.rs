@@ -1,10 +1,11 @@
 //! Which block to claim next.
 
-use petiole_prefix::{Family, Prefix};
+use petiole_prefix::Prefix;
 use petiole_store::key::Owner;
 
 use crate::pools::{Pools, Usable};
 use crate::view::View;
+use crate::want::{Scope, Want};
 
 /// How many further candidates a claim that loses looks at, so that the next one is not blind.
 pub(crate) const LOOK_AHEAD: usize = 8;
@@ -30,24 +31,33 @@ impl Candidate {
 ///
 /// In this order: a block to which this node already has an affinity (an unfinished claim); free blocks from the node's own
 /// starting point on, those that no other node is just claiming first; a block that lost its owner and is not in use.
-pub(crate) fn candidates(view: &View, pools: &Pools, family: Family, node: &str) -> Vec<Candidate> {
+pub(crate) fn candidates(view: &View, pools: &Pools, want: &Want, node: &str) -> Vec<Candidate> {
     let lengths = view.lengths();
+    let reserved = view.reserved();
+    let would_do = |cidr: Prefix| {
+        want.pools(pools).any(|p| p.cidr.contains(&cidr) && p.block_size == cidr.len()) && want.includes(cidr, pools)
+    };
+    if let Scope::Block(cidr) = want.scope
+        && would_do(cidr)
+        && !view.is_taken(cidr, &lengths)
+    {
+        return vec![Candidate::New(cidr)];
+    }
     let mut found: Vec<Prefix> = Vec::new();
-    let unfinished = view.my_affinities().map(|(cidr, _)| cidr).find(|cidr| {
-        let pool = pools.containing(*cidr).filter(|p| p.block_size == cidr.len());
-        cidr.family() == family && pool.is_some() && !view.is_taken(*cidr, &lengths)
-    });
-    found.extend(unfinished);
     let mut second_choice = None;
-    for pool in pools.of_family(family) {
-        for cidr in free_blocks(view, pool, node, &lengths) {
-            if found.len() > LOOK_AHEAD {
-                break;
-            }
-            if is_claimed_by_another(view, cidr, node) {
-                second_choice = second_choice.or(Some(cidr));
-            } else if !found.contains(&cidr) {
-                found.push(cidr);
+    if !matches!(want.scope, Scope::Block(_)) {
+        let unfinished = view.my_affinities().map(|(cidr, _)| cidr);
+        found.extend(unfinished.filter(|c| would_do(*c)).find(|c| !view.is_taken(*c, &lengths)));
+        for pool in want.pools(pools) {
+            for cidr in free_blocks(view, pool, node, &lengths).filter(|c| !is_reserved(*c, &reserved)) {
+                if found.len() > LOOK_AHEAD {
+                    break;
+                }
+                if is_claimed_by_another(view, cidr, node) {
+                    second_choice = second_choice.or(Some(cidr));
+                } else if !found.contains(&cidr) {
+                    found.push(cidr);
+                }
             }
         }
     }
@@ -56,15 +66,23 @@ pub(crate) fn candidates(view: &View, pools: &Pools, family: Family, node: &str)
         all.extend(second_choice.map(Candidate::New));
     }
     if all.is_empty() {
-        let unused = |(cidr, block): (&Prefix, &crate::view::BlockEntry)| {
-            let pool = pools.containing(*cidr).filter(|p| p.block_size == cidr.len());
-            let ours = cidr.family() == family && pool.is_some() && block.owner.is_none();
-            let unused = block.full.as_ref().is_some_and(|b| b.live().next().is_none());
-            (ours && unused).then_some(Candidate::Ownerless(*cidr))
-        };
-        all.extend(view.blocks.iter().find_map(unused));
+        let unused = view.kept().find(|(cidr, entry, block)| {
+            entry.owner.is_none() && block.live().next().is_none() && would_do(*cidr) && !is_reserved(*cidr, &reserved)
+        });
+        all.extend(unused.map(|(cidr, ..)| Candidate::Ownerless(cidr)));
     }
     all
+}
+
+/// Whether every address of a block is reserved.
+fn is_reserved(cidr: Prefix, reserved: &[Prefix]) -> bool {
+    if reserved.iter().any(|r| r.contains(&cidr)) {
+        return true;
+    }
+    let inside: Vec<&Prefix> = reserved.iter().filter(|r| cidr.contains(r)).collect();
+    let len = cidr.family().max_len();
+    let mut addresses = (0..cidr.subnet_count(len)).filter_map(|i| cidr.subnet(len, i));
+    !inside.is_empty() && addresses.all(|a| inside.iter().any(|r| r.contains(&a)))
 }
 
 /// The free blocks of a pool, from the node's starting point on, each once.

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use petiole_prefix::{Family, Prefix};
+use petiole_prefix::Prefix;
 use petiole_store::key::{IPAM_PREFIX, Key, POOLS_PREFIX, RESERVATIONS_PREFIX};
 use petiole_store::{Compare, Fact, KeyValue, Op, OpResult, Revision, StoreError, Txn, TxnOutcome, UnixNanos};
 use rand_chacha::ChaCha8Rng;
@@ -24,18 +24,22 @@ pub mod problem;
 mod report;
 mod requests;
 mod slot;
+mod spare;
 pub mod types;
 mod view;
+mod want;
 
 use pools::Pools;
 pub use problem::{Exhausted, Problem};
 use requests::{Ask, Pending};
 use slot::{Slot, SlotState};
+use spare::Recent;
 pub use types::{
     AssignError, AssignRequest, BlockView, IpamSettings, IpamTimer, OwnedBlock, PoolSpec, PoolView, ReleaseTarget,
     Reply, RequestId, TxnId,
 };
 use view::View;
+use want::Want;
 
 /// The prefixes of the store whose facts an [`Ipam`] needs.
 pub const WATCHED_PREFIXES: [&str; 3] = [IPAM_PREFIX, POOLS_PREFIX, RESERVATIONS_PREFIX];
@@ -69,10 +73,12 @@ pub struct Ipam {
     /// Blocks of this node, with the revision that a transaction of unknown outcome was bound to: it may still be carried
     /// out until the block's revision moves on.
     fence: BTreeMap<Prefix, Revision>,
-    /// Families of which a request waits for an address.
-    demand: BTreeSet<Family>,
-    /// Families of which a block is wanted and none is free.
-    exhausted: BTreeSet<Family>,
+    /// Blocks that requests wait for.
+    demand: BTreeSet<Want>,
+    /// Blocks that are wanted and of which none is free.
+    exhausted: BTreeSet<Want>,
+    /// What was seen of this node's blocks lately.
+    recent: Recent,
     /// Something changed since the last plan.
     dirty: bool,
 }
@@ -111,6 +117,7 @@ impl Ipam {
             fence: BTreeMap::new(),
             demand: BTreeSet::new(),
             exhausted: BTreeSet::new(),
+            recent: Recent::default(),
             dirty: false,
         }
     }
@@ -248,9 +255,10 @@ impl Ipam {
     pub fn poll_timeout(&self) -> Option<(Duration, IpamTimer)> {
         let retries = self.slots.values().filter(|s| !s.busy && s.not_before > self.now);
         let retries = retries.map(|s| (s.not_before, IpamTimer::Retry));
+        let returns = self.recent.due().map(|at| (at, IpamTimer::Return));
         let in_doubt = self.doubts.values().flat_map(|d| d.requests.iter().map(|(pending, _)| pending));
         let deadlines = self.queue.iter().chain(in_doubt).map(|p| (p.deadline, IpamTimer::RequestPatience));
-        retries.chain(deadlines).min()
+        retries.chain(returns).chain(deadlines).min()
     }
 
     /// The blocks that this node may announce: those whose value names it and whose affinity is confirmed, and, until the
@@ -258,6 +266,18 @@ impl Ipam {
     #[must_use]
     pub const fn blocks(&self) -> &BTreeMap<Prefix, OwnedBlock> {
         &self.owned
+    }
+
+    /// The addresses that this node holds in blocks that are not its own, with the block of each. Each is to be announced as a
+    /// host route of its own, which the announcement of the block does not outdo.
+    #[must_use]
+    pub fn borrowed(&self) -> BTreeMap<IpAddr, Prefix> {
+        let others = self.view.kept().filter(|(cidr, ..)| !self.view.is_mine(*cidr));
+        let here = others.flat_map(|(cidr, _, block)| {
+            let held = block.live().filter(|(_, a)| self.view.is_held_here(a));
+            held.filter_map(move |(o, _)| Some((block.address(o)?, cidr)))
+        });
+        here.collect()
     }
 
     fn turn(&mut self, now: Duration, wall: UnixNanos) {
@@ -313,8 +333,12 @@ impl Ipam {
 
     /// Recomputes which blocks may be announced.
     fn update_owned(&mut self) {
+        let freed = std::mem::take(&mut self.view.freed);
+        if !freed.is_empty() {
+            self.recent.note(freed, self.now);
+        }
         let before = std::mem::take(&mut self.owned);
-        for (cidr, entry) in self.view.mine() {
+        for (cidr, entry) in self.view.mine().filter(|(cidr, _)| !self.recent.is_leaving(*cidr)) {
             let confirmed = self.view.my_affinity(cidr).is_some_and(|a| plan::is_confirmed(&a.value));
             let was_owned = before.get(&cidr).is_some_and(|o| o.confirmed);
             // A block that names this node cannot become another's before its value changes. So an affinity that is being

@@ -12,6 +12,7 @@ use rand_core::Rng;
 use crate::claim::{Candidate, candidates};
 use crate::requests::{Batch, Planned};
 use crate::slot::Slot;
+use crate::want::{Scope, Want};
 use crate::{AssignError, Flight, Ipam, TxnId, block, pools};
 
 /// How many keys are read along with a batch.
@@ -35,6 +36,7 @@ impl Ipam {
         for _ in 0..2 {
             self.plan_claims();
             self.plan_repairs();
+            self.plan_returns();
             if !self.plan_requests() {
                 break;
             }
@@ -90,22 +92,29 @@ impl Ipam {
             return;
         }
         for family in Family::BOTH {
-            let is_wanted = self.held(family) == 0 || self.demand.contains(&family);
-            if !is_wanted || self.pools.of_family(family).next().is_none() || self.forbidden(family).is_some() {
-                self.exhausted.remove(&family);
+            let mut wants: Vec<Want> = self.demand.iter().filter(|w| w.family == family).cloned().collect();
+            let any = Want::any(family);
+            if self.held(family) == 0 && self.pools.of_family(family).next().is_some() && !wants.contains(&any) {
+                wants.push(any.clone());
+            }
+            if self.forbidden(family).is_some() {
+                wants.clear();
+            } else if wants.is_empty() && self.held(family) > 0 && self.wants_spare(family) {
+                wants.push(any);
+            }
+            self.exhausted.retain(|w| w.family != family || wants.contains(w));
+            if wants.is_empty() || !self.is_ready(Slot::Claim(family)) {
                 continue;
             }
-            let slot = Slot::Claim(family);
-            if !self.is_ready(slot) {
-                continue;
+            for want in wants {
+                let candidates = candidates(&self.view, &self.pools, &want, &self.settings.node);
+                if let Some(txn) = self.claim(&candidates) {
+                    self.exhausted.remove(&want);
+                    self.submit(Slot::Claim(family), txn);
+                    break;
+                }
+                self.exhausted.insert(want);
             }
-            let candidates = candidates(&self.view, &self.pools, family, &self.settings.node);
-            let Some(txn) = self.claim(&candidates) else {
-                self.exhausted.insert(family);
-                continue;
-            };
-            self.exhausted.remove(&family);
-            self.submit(slot, txn);
         }
     }
 
@@ -130,7 +139,7 @@ impl Ipam {
     }
 
     /// Only if this node's affinity is as it is known.
-    fn with_affinity(&self, txn: Txn, cidr: Prefix) -> Txn {
+    pub(crate) fn with_affinity(&self, txn: Txn, cidr: Prefix) -> Txn {
         let key = Key::host_affinity(&self.settings.node, cidr);
         match self.view.my_affinity(cidr) {
             Some(at) => txn.unchanged(&key, at.mod_revision),
@@ -188,8 +197,7 @@ impl Ipam {
     /// Answers requests, or sends what they need; `true` when the demand for blocks changed.
     fn plan_requests(&mut self) -> bool {
         let view = &self.view;
-        self.fence
-            .retain(|cidr, at| view.is_mine(*cidr) && view.blocks.get(cidr).is_some_and(|b| b.mod_revision == *at));
+        self.fence.retain(|cidr, at| view.blocks.get(cidr).is_some_and(|b| b.readable && b.mod_revision == *at));
         if self.queue.is_empty() && self.fence.is_empty() {
             self.read.clear();
             self.demand.clear();
@@ -199,7 +207,7 @@ impl Ipam {
             return false;
         }
         let queue = std::mem::take(&mut self.queue);
-        let mut batch = Batch::new(&self.view, &self.pools, &self.read, &self.settings.node, self.wall);
+        let mut batch = Batch::new(&self.view, &self.pools, &self.read, &self.recent, &self.settings.node, self.wall);
         let mut planned = Vec::new();
         let mut waiting = VecDeque::new();
         let mut waiting_handles: BTreeSet<String> = BTreeSet::new();
@@ -207,7 +215,17 @@ impl Ipam {
         let mut demand = BTreeSet::new();
         for mut pending in queue {
             let must_wait = planned.len() >= MAX_BATCH || pending.handle().is_some_and(|h| waiting_handles.contains(h));
-            let outcome = if must_wait { Planned::Read(Vec::new()) } else { batch.add(&pending) };
+            let mut outcome = if must_wait { Planned::Read(Vec::new()) } else { batch.add(&pending) };
+            if let Planned::NoAddress(want) = &outcome
+                && self.may_borrow(want)
+            {
+                let want = want.clone();
+                outcome = batch.add_borrowing(&pending);
+                if matches!(outcome, Planned::Read(_)) {
+                    // Until the lender is known it is still wanted, and known that there is none to claim.
+                    demand.insert(want);
+                }
+            }
             match outcome {
                 // It may rest on what is only planned so far.
                 Planned::Reply(Ok(reply)) if !self.fence.is_empty() || !planned.is_empty() => {
@@ -223,15 +241,15 @@ impl Ipam {
                     continue;
                 }
                 Planned::Read(keys) => unread.extend(keys),
-                Planned::NoAddress(family) => {
-                    let why = self.why_no_address(family);
-                    if let Err(why) = why {
+                Planned::NoAddress(want) => {
+                    let family = want.family;
+                    if let Err(why) = self.why_no_address(&want) {
                         self.replies.push_back((pending.id, Err(AssignError::NoAddress { family, why })));
                         continue;
                     }
                     let why = "a block is being claimed; try again".to_owned();
                     pending.waits_for = Some(AssignError::NoAddress { family, why });
-                    demand.insert(family);
+                    demand.insert(want);
                 }
             }
             waiting_handles.extend(pending.handle().map(str::to_owned));
@@ -239,7 +257,7 @@ impl Ipam {
         }
         // What has no answer yet may still be carried out, and an answer that rests on its not having been would be wrong.
         // So its blocks are written again, and answers wait for that.
-        self.fence.keys().for_each(|cidr| batch.touch(*cidr));
+        unread.extend(self.fence.keys().filter_map(|cidr| batch.touch(*cidr)));
         let txn = batch.into_txn();
         self.queue = waiting;
         // What was read is for this plan only; what is still needed is read again, all of it at one revision.
@@ -261,31 +279,49 @@ impl Ipam {
         is_changed
     }
 
+    /// Whether a request that the node's blocks cannot fulfil, and no claim can either, may take from others' blocks.
+    fn may_borrow(&self, want: &Want) -> bool {
+        !self.view.config.strict_affinity
+            && !matches!(want.scope, Scope::Block(_))
+            && self.held(want.family) + usize::from(self.settings.want_block) > 0
+            && want.pools(&self.pools).next().is_some()
+            && self.why_no_address(want).is_err()
+    }
+
     /// `Err` when waiting for a block is in vain.
-    fn why_no_address(&self, family: Family) -> Result<(), String> {
+    fn why_no_address(&self, want: &Want) -> Result<(), String> {
+        let family = want.family;
         if !self.settings.want_block && self.held(family) == 0 {
             return Err(
                 "it is not a worker and claims no blocks: give it the role worker, or ask another node".to_owned()
             );
         }
-        if self.pools.of_family(family).next().is_none() {
+        if want.pools(&self.pools).next().is_none() {
             return Err(format!("no {family} pool of the store can be used; `petiole ipam blocks` says why"));
         }
         if let Some(why) = self.forbidden(family) {
-            return Err(why);
+            return Err(why + self.words_of_borrowing());
         }
-        if self.demand.contains(&family) && self.exhausted.contains(&family) {
-            return Err(format!("every block of every {family} pool is taken: add a pool, or free a block"));
+        if self.demand.contains(want) && self.exhausted.contains(want) {
+            return Err(want.none_left() + self.words_of_borrowing());
         }
         Ok(())
     }
 
-    fn is_ready(&mut self, slot: Slot) -> bool {
+    const fn words_of_borrowing(&self) -> &'static str {
+        if self.view.config.strict_affinity {
+            "; strict_affinity in /calico/ipam/v2/config forbids to borrow from other nodes"
+        } else {
+            ""
+        }
+    }
+
+    pub(crate) fn is_ready(&mut self, slot: Slot) -> bool {
         self.slots.entry(slot).or_default().is_ready(self.now) && !self.doubts.contains_key(&slot)
     }
 
     /// Sends a transaction unless it just failed.
-    fn submit(&mut self, slot: Slot, txn: Txn) {
+    pub(crate) fn submit(&mut self, slot: Slot, txn: Txn) {
         let part = self.part();
         let state = self.slots.entry(slot).or_default();
         if state.last_failed.as_ref() == Some(&txn) {

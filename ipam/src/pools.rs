@@ -26,8 +26,10 @@ impl Usable {
 /// What the pools of the store and of the configuration amount to.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Pools {
-    /// In the order of their names.
+    /// Those that are assigned from without being asked for, in the order of their names.
     pub(crate) usable: Vec<Usable>,
+    /// Those that are assigned from only when they are named.
+    pub(crate) on_demand: Vec<Usable>,
     /// Those that are not usable: name to reason, in words.
     pub(crate) refused: BTreeMap<String, String>,
     /// Those of the configuration that the store lacks.
@@ -51,7 +53,17 @@ impl Pools {
                 // What an operator decided is no problem; `petiole ipam blocks` shows the reason.
                 this.refused.insert(name.clone(), why.to_owned());
             } else {
-                this.usable.push(Usable { name: name.clone(), cidr, block_size: pool.block_size() });
+                let usable = Usable { name: name.clone(), cidr, block_size: pool.block_size() };
+                if let Some(why) = not_understood(pool) {
+                    this.refused.insert(name.clone(), why.clone());
+                    this.problems.push(Problem::PoolRefused { name: name.clone(), cidr, why });
+                    this.on_demand.push(usable);
+                } else if let Some(why) = only_on_demand(pool) {
+                    this.refused.insert(name.clone(), why.to_owned());
+                    this.on_demand.push(usable);
+                } else {
+                    this.usable.push(usable);
+                }
             }
         }
         for spec in &settings.pools {
@@ -77,6 +89,25 @@ impl Pools {
     /// The one that a block lies in.
     pub(crate) fn containing(&self, cidr: Prefix) -> Option<&Usable> {
         self.usable.iter().find(|p| p.cidr.contains(&cidr))
+    }
+
+    /// Those that may be assigned from when they are asked for.
+    pub(crate) fn allowed(&self) -> impl Iterator<Item = &Usable> {
+        self.usable.iter().chain(&self.on_demand)
+    }
+
+    /// The pool that somebody asks for, by its name or its range.
+    pub(crate) fn named(&self, text: &str, store: &BTreeMap<String, Pool>) -> Result<&Usable, String> {
+        let range: Option<Prefix> = text.parse().ok();
+        let found = store.iter().find(|(name, pool)| name.as_str() == text || range == Some(pool.spec.cidr));
+        let Some((name, _)) = found else {
+            return Err(format!("the store has no IP pool {text:?}; `petiole ipam blocks` lists them"));
+        };
+        let refused = || {
+            let why = self.refused.get(name).map_or("it cannot be used", String::as_str);
+            format!("nothing is assigned from pool {name}: {why}")
+        };
+        self.allowed().find(|p| p.name == *name).ok_or_else(refused)
     }
 }
 
@@ -118,10 +149,13 @@ fn unsupported(pool: &Pool) -> Option<String> {
     if spec.nat_outgoing {
         return Some("it asks for natOutgoing, which Petiole does not do: set natOutgoing to false".into());
     }
-    if !matches!(spec.node_selector.trim(), "" | "all()") {
-        return Some(format!("its nodeSelector is {:?}, and only all() is understood so far", spec.node_selector));
-    }
     None
+}
+
+fn not_understood(pool: &Pool) -> Option<String> {
+    let selector = pool.spec.node_selector.trim();
+    (!matches!(selector, "" | "all()"))
+        .then(|| format!("its nodeSelector is {selector:?}, and only all() is understood so far"))
 }
 
 fn not_for_pods(pool: &Pool) -> Option<&'static str> {
@@ -131,11 +165,15 @@ fn not_for_pods(pool: &Pool) -> Option<&'static str> {
     if !pool.is_for_workloads() {
         return Some("its allowedUses do not name Workload");
     }
+    None
+}
+
+fn only_on_demand(pool: &Pool) -> Option<&'static str> {
     if pool.spec.assignment_mode.as_deref().is_some_and(|m| m != "Automatic") {
-        return Some("its assignmentMode is not Automatic");
+        return Some("its assignmentMode is not Automatic: only requests that name it are served");
     }
     if !matches!(pool.spec.namespace_selector.trim(), "" | "all()") {
-        return Some("it has a namespaceSelector");
+        return Some("it has a namespaceSelector: only requests that name it are served");
     }
     None
 }

@@ -4,6 +4,7 @@ use petiole_prefix::Family;
 use petiole_store::key::{Key, Owner};
 
 use crate::slot::Slot;
+use crate::want::Want;
 use crate::{BlockView, Exhausted, Ipam, PoolView, Problem};
 
 /// A failure is a problem once it has happened so often in a row.
@@ -19,6 +20,7 @@ impl Ipam {
                 Owner::Host(name) => name.clone(),
                 Owner::Virtual(_) => o.to_string(),
             }),
+            borrowers: b.borrowers.iter().cloned().collect(),
             used: b.used,
             free: b.free,
             mod_revision: b.mod_revision,
@@ -70,7 +72,7 @@ impl Ipam {
             problems.push(Problem::NoPool);
         }
         for family in Family::BOTH {
-            if self.exhausted.contains(&family) {
+            if self.exhausted.contains(&Want::any(family)) {
                 let tried = self.pools.of_family(family).map(|p| Exhausted {
                     name: p.name.clone(),
                     cidr: p.cidr,
@@ -100,6 +102,6 @@ impl Ipam {
     /// Whether a claim or a repair is under way.
     #[must_use]
     pub fn is_busy(&self) -> bool {
-        self.flights.values().any(|f| matches!(f.slot, Slot::Claim(_) | Slot::Repair(_)))
+        self.flights.values().any(|f| matches!(f.slot, Slot::Claim(_) | Slot::Repair(_) | Slot::Return(_)))
     }
 }

@@ -12,8 +12,12 @@ use petiole_store::{KeyValue, Revision, Txn, UnixNanos};
 
 use crate::block::{self, By};
 use crate::pools::Pools;
+use crate::spare::Recent;
 use crate::types::{AssignError, AssignRequest, ReleaseTarget, Reply, RequestId};
 use crate::view::View;
+use crate::want::Want;
+
+mod choose;
 
 /// What was asked.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -54,8 +58,8 @@ pub(crate) enum Planned {
     Change(Vec<IpAddr>),
     /// These keys are to be read first.
     Read(Vec<Key>),
-    /// No block of this family has a free address.
-    NoAddress(Family),
+    /// No block that would do has a free address.
+    NoAddress(Want),
 }
 
 /// Ordinals that are held, by block.
@@ -68,8 +72,11 @@ pub(crate) struct Batch<'a> {
     pools: &'a Pools,
     /// What was read for this batch beyond the view.
     read: &'a BTreeMap<String, Option<KeyValue>>,
+    recent: &'a Recent,
     node: &'a str,
     wall: UnixNanos,
+    /// Whether what the node's blocks cannot give may come from others'.
+    may_borrow: bool,
     reserved: Vec<Prefix>,
     blocks: BTreeMap<Prefix, (Revision, Block)>,
     handles: BTreeMap<String, (Option<Revision>, Handle)>,
@@ -80,11 +87,21 @@ impl<'a> Batch<'a> {
         view: &'a View,
         pools: &'a Pools,
         read: &'a BTreeMap<String, Option<KeyValue>>,
+        recent: &'a Recent,
         node: &'a str,
         wall: UnixNanos,
     ) -> Self {
-        let reserved = view.reserved();
-        Self { view, pools, read, node, wall, reserved, blocks: BTreeMap::new(), handles: BTreeMap::new() }
+        let (reserved, may_borrow) = (view.reserved(), false);
+        let (blocks, handles) = (BTreeMap::new(), BTreeMap::new());
+        Self { view, pools, read, recent, node, wall, may_borrow, reserved, blocks, handles }
+    }
+
+    /// Like [`add`](Self::add) for a request that the node's own blocks cannot fulfil.
+    pub(crate) fn add_borrowing(&mut self, pending: &Pending) -> Planned {
+        self.may_borrow = true;
+        let planned = self.add(pending);
+        self.may_borrow = false;
+        planned
     }
 
     /// Adds a request, or says why it is not part of the batch; the batch is unchanged then.
@@ -106,10 +123,15 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// Writes a block of this node again, changed or not, so that its revision moves on.
-    pub(crate) fn touch(&mut self, cidr: Prefix) {
-        if let Known::Value(block) = self.block(cidr) {
-            self.blocks.entry(cidr).or_insert(block);
+    /// Writes a block again, changed or not, so that its revision moves on; the key to read first, if it is not known.
+    pub(crate) fn touch(&mut self, cidr: Prefix) -> Option<Key> {
+        match self.block(cidr) {
+            Known::Value(block) => {
+                self.blocks.entry(cidr).or_insert(block);
+                None
+            }
+            Known::Unread => Some(Key::Block(cidr)),
+            Known::Absent | Known::Garbage(_) => None,
         }
     }
 
@@ -148,12 +170,18 @@ impl<'a> Batch<'a> {
         let mut addresses = BTreeMap::new();
         let mut changed = BTreeMap::new();
         for family in &request.families {
-            if let Some(addr) = self.already_held(&request.handle, *family) {
+            let named = request.addresses.iter().find(|a| Family::of(**a) == *family);
+            if let Some(addr) = self.already_held(&request.handle, *family, named) {
+                if let Some(other) = named.filter(|a| **a != addr) {
+                    let words = format!("{} holds {addr} already: release it before it gets {other}", request.handle);
+                    return Planned::Reply(Err(AssignError::BadRequest(words)));
+                }
                 addresses.insert(*family, addr);
                 continue;
             }
-            let Some((cidr, revision, block, addr)) = self.take(request, *family) else {
-                return Planned::NoAddress(*family);
+            let (cidr, revision, block, addr) = match self.choose(request, *family) {
+                Ok(chosen) => chosen,
+                Err(planned) => return planned,
             };
             addresses.insert(*family, addr);
             changed.insert(cidr, (revision, block));
@@ -176,28 +204,18 @@ impl<'a> Batch<'a> {
         Planned::Change(addresses)
     }
 
-    /// An address of this family that the handle holds in one of the node's blocks.
-    fn already_held(&self, handle: &str, family: Family) -> Option<IpAddr> {
-        self.view.mine().filter(|(cidr, _)| cidr.family() == family).find_map(|(cidr, entry)| {
-            let block = self.blocks.get(&cidr).map(|(_, b)| b).or(entry.full.as_ref())?;
-            block.held_by(handle).first().copied()
-        })
-    }
-
-    /// The next free address of the node's blocks.
-    fn take(&self, request: &AssignRequest, family: Family) -> Option<(Prefix, Revision, Block, IpAddr)> {
-        let cooldown = Duration::from_secs(self.view.config.ip_cooldown_seconds);
-        self.view.mine().filter(|(cidr, _)| cidr.family() == family).find_map(|(cidr, entry)| {
-            self.pools.containing(cidr)?;
-            let (revision, mut block) = match self.blocks.get(&cidr) {
-                Some((revision, block)) => (*revision, block.clone()),
-                None => (entry.mod_revision, entry.full.clone()?),
-            };
-            block::collect(&mut block, cooldown, self.wall);
-            let ordinal = block::assign(&mut block, self.attribute(request), &self.reserved)?;
-            let addr = block.address(ordinal)?;
-            Some((cidr, revision, block, addr))
-        })
+    /// An address of this family that the handle holds in the blocks that this node knows, by preference this one.
+    fn already_held(&self, handle: &str, family: Family, named: Option<&IpAddr>) -> Option<IpAddr> {
+        let kept = self.view.kept().filter(|(cidr, ..)| cidr.family() == family);
+        let mut held = kept.flat_map(|(cidr, entry, block)| {
+            let block = self.blocks.get(&cidr).map_or(block, |(_, b)| b);
+            let is_mine = entry.owner.as_ref().is_some_and(|o| o.is_host(self.node));
+            let here = block.live().filter(|(_, a)| a.handle_id.get().is_some_and(|h| h == handle));
+            let here = here.filter(move |(_, a)| is_mine || self.view.is_held_here(a));
+            here.filter_map(|(o, _)| block.address(o)).collect::<Vec<_>>()
+        });
+        let first = held.next()?;
+        Some(named.filter(|n| held.any(|a| a == **n)).copied().unwrap_or(first))
     }
 
     fn attribute(&self, request: &AssignRequest) -> Attribute {
@@ -234,8 +252,7 @@ impl<'a> Batch<'a> {
 
     /// What a handle holds, or the keys to read first.
     fn held_by(&self, name: &str) -> Result<Held, Unclear> {
-        let readable = self.view.mine().filter(|(_, entry)| entry.full.is_some());
-        let mut cidrs: BTreeSet<Prefix> = readable.map(|(cidr, _)| cidr).collect();
+        let mut cidrs: BTreeSet<Prefix> = self.view.kept().map(|(cidr, ..)| cidr).collect();
         match self.handle(name) {
             Known::Value((_, handle)) => cidrs.extend(handle.block.keys()),
             Known::Absent => {}
@@ -261,7 +278,7 @@ impl<'a> Batch<'a> {
     }
 
     fn release(&mut self, held: Held, by: By) -> Planned {
-        let cooldown = Duration::from_secs(self.view.config.ip_cooldown_seconds);
+        let cooldown = self.cooldown();
         let mut addresses = Vec::new();
         for (cidr, ordinals) in held {
             let Known::Value((revision, mut block)) = self.block(cidr) else { continue };
@@ -345,12 +362,13 @@ fn check(request: &AssignRequest) -> Result<(), String> {
     if request.handle.is_empty() || request.handle.contains('/') {
         return Err(format!("{:?} cannot be a handle: it is empty or contains a slash", request.handle));
     }
-    if !request.addresses.is_empty() || !request.pools.is_empty() {
-        return Err("addresses and pools by name are not assigned yet".to_owned());
-    }
     let families: BTreeSet<Family> = request.families.iter().copied().collect();
     if families.is_empty() || families.len() != request.families.len() {
         return Err("ask for IPv4, for IPv6, or for both, each once".to_owned());
+    }
+    let named: BTreeSet<Family> = request.addresses.iter().map(|a| Family::of(*a)).collect();
+    if named.len() != request.addresses.len() || !named.is_subset(&families) {
+        return Err("name at most one address of each family that is asked for".to_owned());
     }
     Ok(())
 }

@@ -20,6 +20,8 @@ pub(crate) enum Slot {
     Pool(Prefix),
     /// Make block and affinity agree.
     Repair(Prefix),
+    /// Give an empty block back.
+    Return(Prefix),
     /// Claim a block.
     Claim(Family),
     /// Carry out requests.
@@ -32,6 +34,7 @@ impl Slot {
         match self {
             Self::Pool(cidr) => format!("create pool {cidr}"),
             Self::Repair(cidr) => format!("repair block {cidr}"),
+            Self::Return(cidr) => format!("give back the empty block {cidr}"),
             Self::Claim(family) => format!("claim an {family} block"),
             Self::Requests => "assign or release addresses".to_owned(),
         }

@@ -2,9 +2,13 @@
 
 use super::*;
 
+use petiole_prefix::Family;
 use proptest::prelude::*;
 
+mod borrowing;
 mod cases;
+mod choice;
+mod spare;
 mod world;
 
 use world::World;

@@ -110,6 +110,8 @@ pub struct BlockView {
     pub cidr: Prefix,
     /// The node that owns it, or `virtual:NAME`; `None` for a block without an owner.
     pub owner: Option<String>,
+    /// The nodes beside the owner that hold addresses in it.
+    pub borrowers: Vec<String>,
     /// Addresses that are held, those cooling down included.
     pub used: usize,
     /// Addresses that can be assigned.
@@ -140,6 +142,8 @@ pub struct PoolView {
 pub enum IpamTimer {
     /// A transaction that failed is tried again.
     Retry,
+    /// A block has been empty for so long that it is given back.
+    Return,
     /// A request has waited as long as it may.
     RequestPatience,
 }

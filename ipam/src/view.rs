@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use petiole_prefix::Prefix;
 use petiole_store::key::{IPAM_PREFIX, Key, Owner};
-use petiole_store::value::{Affinity, Block, Handle, IpamConfig, Pool, Reservation, Value, ValueError};
+use petiole_store::value::{Affinity, Attribute, Block, Handle, IpamConfig, Pool, Reservation, Value, ValueError};
 use petiole_store::{Fact, KeyValue, Revision};
 
 /// A value with the revision of its last write.
@@ -26,7 +26,9 @@ pub(crate) struct BlockEntry {
     pub(crate) mod_revision: Revision,
     /// Whether the value could be read; the rest is from when it last could.
     pub(crate) readable: bool,
-    /// The value, of this node's blocks and of those without an owner.
+    /// The nodes beside the owner that hold addresses in it.
+    pub(crate) borrowers: BTreeSet<String>,
+    /// The value, of this node's blocks, of those without an owner, and of those in which this node holds an address.
     pub(crate) full: Option<Block>,
 }
 
@@ -48,7 +50,7 @@ pub(crate) struct View {
     pub(crate) was_in_sync: bool,
     pub(crate) blocks: BTreeMap<Prefix, BlockEntry>,
     pub(crate) affinities: BTreeMap<(Prefix, Owner), At<Affinity>>,
-    /// Only handles that hold addresses in this node's blocks.
+    /// Only handles that hold addresses in blocks whose values are kept.
     pub(crate) handles: BTreeMap<String, At<Handle>>,
     pub(crate) pools: BTreeMap<String, Pool>,
     pub(crate) reservations: BTreeMap<String, Vec<Prefix>>,
@@ -57,6 +59,10 @@ pub(crate) struct View {
     pub(crate) garbage: BTreeMap<String, String>,
     /// Blocks whose value names this node.
     mine: BTreeSet<Prefix>,
+    /// Blocks whose values are kept.
+    kept: BTreeSet<Prefix>,
+    /// Addresses of this node's blocks that became free since this was last taken.
+    pub(crate) freed: Vec<(Prefix, u16)>,
     /// Blocks to which this node has an affinity.
     my_affinities: BTreeSet<Prefix>,
     learned: BTreeMap<String, Learned>,
@@ -77,6 +83,8 @@ impl View {
             config: IpamConfig::default(),
             garbage: BTreeMap::new(),
             mine: BTreeSet::new(),
+            kept: BTreeSet::new(),
+            freed: Vec::new(),
             my_affinities: BTreeSet::new(),
             learned: BTreeMap::new(),
             told: 0,
@@ -177,6 +185,7 @@ impl View {
         let Some(kv) = kv else {
             self.blocks.remove(&cidr);
             self.mine.remove(&cidr);
+            self.kept.remove(&cidr);
             return Ok(());
         };
         match Block::decode(&kv.key, &kv.value) {
@@ -188,9 +197,20 @@ impl View {
                 } else {
                     self.mine.remove(&cidr);
                 }
-                let keep = is_mine || owner.is_none();
+                let borrowers = borrowers(&block, owner.as_ref());
+                let keep = is_mine || owner.is_none() || borrowers.contains(&self.node);
+                if keep {
+                    self.kept.insert(cidr);
+                } else {
+                    self.kept.remove(&cidr);
+                }
+                if let (true, Some(before)) = (is_mine, self.blocks.get(&cidr).and_then(|e| e.full.as_ref())) {
+                    let was_held = |o: &&u16| before.allocations.get(usize::from(**o)).is_some_and(Option::is_some);
+                    self.freed.extend(block.unallocated.iter().filter(was_held).map(|o| (cidr, *o)));
+                }
                 let entry = BlockEntry {
                     owner,
+                    borrowers,
                     used: block.used(),
                     free: block.free(),
                     mod_revision: kv.mod_revision,
@@ -204,6 +224,7 @@ impl View {
                 // Whatever it says now, the block is taken; who owned it stays in force.
                 let entry = self.blocks.entry(cidr).or_insert(BlockEntry {
                     owner: None,
+                    borrowers: BTreeSet::new(),
                     used: 0,
                     free: 0,
                     mod_revision: kv.mod_revision,
@@ -213,6 +234,7 @@ impl View {
                 entry.readable = false;
                 entry.free = 0;
                 entry.full = None;
+                self.kept.remove(&cidr);
                 Err(e)
             }
         }
@@ -239,7 +261,7 @@ impl View {
         self.handles.remove(&name);
         let Some(kv) = kv else { return Ok(()) };
         let value = Handle::decode(&kv.key, &kv.value)?;
-        if value.block.keys().any(|b| self.is_mine(*b)) {
+        if value.block.keys().any(|b| self.kept.contains(b)) {
             self.handles.insert(name, At { value, mod_revision: kv.mod_revision });
         }
         Ok(())
@@ -278,6 +300,19 @@ impl View {
     /// The blocks whose value names this node as its owner.
     pub(crate) fn mine(&self) -> impl Iterator<Item = (Prefix, &BlockEntry)> {
         self.mine.iter().filter_map(|cidr| Some((*cidr, self.blocks.get(cidr)?)))
+    }
+
+    /// The blocks whose values are kept, with their entries.
+    pub(crate) fn kept(&self) -> impl Iterator<Item = (Prefix, &BlockEntry, &Block)> {
+        self.kept.iter().filter_map(|cidr| {
+            let entry = self.blocks.get(cidr)?;
+            Some((*cidr, entry, entry.full.as_ref()?))
+        })
+    }
+
+    /// Whether this node holds the address with that attribute.
+    pub(crate) fn is_held_here(&self, attribute: &Attribute) -> bool {
+        node_of(attribute).is_some_and(|n| n == self.node)
     }
 
     /// This node's affinity to a block.
@@ -322,6 +357,16 @@ impl View {
     pub(crate) fn reserved(&self) -> Vec<Prefix> {
         self.reservations.values().flatten().copied().collect()
     }
+}
+
+/// The node that an allocation is for.
+pub(crate) fn node_of(attribute: &Attribute) -> Option<&str> {
+    attribute.secondary.get()?.get("node").map(String::as_str)
+}
+
+fn borrowers(block: &Block, owner: Option<&Owner>) -> BTreeSet<String> {
+    let nodes = block.live().filter_map(|(_, a)| node_of(a));
+    nodes.filter(|node| !owner.is_some_and(|o| o.is_host(node))).map(str::to_owned).collect()
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 use std::collections::BTreeSet;
 
+use petiole_prefix::Family;
 use petiole_store::value::{Block, Pool, Value};
 use petiole_store::{Fact, Key, KeyValue};
 use proptest::prelude::*;
@@ -38,7 +39,7 @@ fn names_that_differ_in_a_digit_start_apart() {
 #[test]
 fn a_pool_larger_than_any_loop_is_searched_at_once() {
     let view = view("fd00::/64", 122, &BTreeSet::new());
-    let found = candidates(&view, &pools(&view), Family::V6, "n");
+    let found = candidates(&view, &pools(&view), &Want::any(Family::V6), "n");
     assert_eq!(found.len(), LOOK_AHEAD + 1);
 }
 
@@ -49,7 +50,7 @@ proptest! {
         node in "[a-z0-9.-]{1,12}",
     ) {
         let view = view("10.0.0.0/24", 28, &taken);
-        let found = candidates(&view, &pools(&view), Family::V4, &node);
+        let found = candidates(&view, &pools(&view), &Want::any(Family::V4), &node);
         prop_assert_eq!(found.is_empty(), taken.len() == 16);
         let cidrs: BTreeSet<Prefix> = found.iter().map(Candidate::cidr).collect();
         prop_assert_eq!(cidrs.len(), found.len(), "each once");
@@ -57,6 +58,6 @@ proptest! {
         for cidr in cidrs {
             prop_assert!(cidr.len() == 28 && !view.blocks.contains_key(&cidr));
         }
-        prop_assert!(candidates(&view, &pools(&view), Family::V6, &node).is_empty());
+        prop_assert!(candidates(&view, &pools(&view), &Want::any(Family::V6), &node).is_empty());
     }
 }

@@ -43,8 +43,8 @@ fn assign(handle: &str) -> Pending {
 #[test]
 fn an_assignment_is_what_calico_would_write() {
     let (view, pools) = one_block();
-    let read = BTreeMap::new();
-    let mut batch = Batch::new(&view, &pools, &read, "n", 1_795_360_224_017_814_164);
+    let (read, recent) = (BTreeMap::new(), Recent::default());
+    let mut batch = Batch::new(&view, &pools, &read, &recent, "n", 1_795_360_224_017_814_164);
     let Planned::Change(addresses) = batch.add(&assign("net.cid")) else { panic!("no change") };
     assert_eq!(addresses, ["10.0.0.0".parse::<IpAddr>().unwrap()]);
     let txn = batch.into_txn().unwrap();
@@ -64,12 +64,12 @@ fn an_assignment_is_what_calico_would_write() {
 #[test]
 fn a_batch_that_cannot_add_a_request_is_unchanged() {
     let (view, pools) = one_block();
-    let read = BTreeMap::new();
-    let mut batch = Batch::new(&view, &pools, &read, "n", 1);
+    let (read, recent) = (BTreeMap::new(), Recent::default());
+    let mut batch = Batch::new(&view, &pools, &read, &recent, "n", 1);
     for i in 0..4 {
         assert!(matches!(batch.add(&assign(&i.to_string())), Planned::Change(_)));
     }
-    assert!(matches!(batch.add(&assign("4")), Planned::NoAddress(Family::V4)));
+    assert!(matches!(batch.add(&assign("4")), Planned::NoAddress(_)));
     let mut both = assign("both");
     if let Ask::Assign(request) = &mut both.ask {
         request.families = vec![Family::V4, Family::V6];
@@ -81,8 +81,8 @@ fn a_batch_that_cannot_add_a_request_is_unchanged() {
 #[test]
 fn assign_and_release_in_one_batch_leave_nothing_behind() {
     let (view, pools) = one_block();
-    let read = BTreeMap::new();
-    let mut batch = Batch::new(&view, &pools, &read, "n", 1);
+    let (read, recent) = (BTreeMap::new(), Recent::default());
+    let mut batch = Batch::new(&view, &pools, &read, &recent, "n", 1);
     let Planned::Change(given) = batch.add(&assign("h")) else { panic!("no change") };
     let Planned::Change(back) = batch.add(&pending(Ask::Release(ReleaseTarget::Handle("h".into())))) else {
         panic!("no change")
@@ -98,7 +98,8 @@ fn a_handle_that_cannot_be_read_is_named() {
     let key = Key::Handle("h".into()).to_string();
     let kv = KeyValue { key: key.clone(), value: b"junk".to_vec(), create_revision: 4, mod_revision: 4 };
     let read = BTreeMap::from([(key.clone(), Some(kv))]);
-    let mut batch = Batch::new(&view, &pools, &read, "n", 1);
+    let recent = Recent::default();
+    let mut batch = Batch::new(&view, &pools, &read, &recent, "n", 1);
     for ask in [assign("h"), pending(Ask::Release(ReleaseTarget::Handle("h".into())))] {
         let Planned::Reply(Err(AssignError::Garbage(error))) = batch.add(&ask) else { panic!("no error") };
         assert!(error.contains(&key), "{error}");
@@ -111,10 +112,13 @@ fn a_handle_that_was_never_seen_is_read_before_it_is_said_to_hold_nothing() {
     let (view, pools) = one_block();
     let read = BTreeMap::new();
     let release = pending(Ask::Release(ReleaseTarget::Handle("h".into())));
-    let Planned::Read(keys) = Batch::new(&view, &pools, &read, "n", 1).add(&release) else { panic!("no read") };
+    let Planned::Read(keys) = Batch::new(&view, &pools, &read, &Recent::default(), "n", 1).add(&release) else {
+        panic!("no read")
+    };
     assert_eq!(keys, [Key::Handle("h".into())]);
     let read = BTreeMap::from([(keys[0].to_string(), None)]);
-    let mut batch = Batch::new(&view, &pools, &read, "n", 1);
+    let recent = Recent::default();
+    let mut batch = Batch::new(&view, &pools, &read, &recent, "n", 1);
     assert!(matches!(batch.add(&release), Planned::Reply(Ok(addresses)) if addresses.is_empty()));
 }
 
@@ -129,7 +133,8 @@ fn a_handle_that_is_not_there_must_stay_away() {
     view.fact(&Fact::Put(KeyValue { key, value: held.encode(), create_revision: 2, mod_revision: 4 }));
     let handle = Key::Handle("h".into()).to_string();
     let read = BTreeMap::from([(handle.clone(), None)]);
-    let mut batch = Batch::new(&view, &pools, &read, "n", 1);
+    let recent = Recent::default();
+    let mut batch = Batch::new(&view, &pools, &read, &recent, "n", 1);
     let release = pending(Ask::Release(ReleaseTarget::Address("10.0.0.0".parse().unwrap())));
     assert!(matches!(batch.add(&release), Planned::Change(_)));
     assert!(batch.into_txn().unwrap().when.contains(&Compare::Absent(handle)));

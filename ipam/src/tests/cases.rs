@@ -7,30 +7,30 @@ use super::*;
 
 const BLOCK: &str = "10.0.0.64/26";
 
-fn new_block(cidr: &str, owner: &str) -> Block {
+pub(super) fn new_block(cidr: &str, owner: &str) -> Block {
     Block::new(cidr.parse().unwrap(), owner.parse().unwrap(), 1_795_360_224_000_000_000).unwrap()
 }
 
-fn put_block(world: &mut World, block: &Block) {
+pub(super) fn put_block(world: &mut World, block: &Block) {
     world.put(&Key::Block(block.cidr).to_string(), block.encode());
 }
 
-fn put_affinity(world: &mut World, node: &str, cidr: &str, state: AffinityState) {
+pub(super) fn put_affinity(world: &mut World, node: &str, cidr: &str, state: AffinityState) {
     let value = Affinity { state, ..Affinity::confirmed() };
     world.put(&Key::host_affinity(node, cidr.parse().unwrap()).to_string(), value.encode());
 }
 
-fn put_pool(world: &mut World, name: &str, cidr: &str, block_size: u8, change: impl FnOnce(&mut Pool)) {
+pub(super) fn put_pool(world: &mut World, name: &str, cidr: &str, block_size: u8, change: impl FnOnce(&mut Pool)) {
     let mut pool = Pool::new(name, cidr.parse().unwrap(), block_size, "uid".into(), "2026-11-22T15:10:22Z".into());
     change(&mut pool);
     world.put(&Key::Pool(name.to_owned()).to_string(), pool.encode());
 }
 
-fn owned(world: &World, n: usize) -> Vec<String> {
+pub(super) fn owned(world: &World, n: usize) -> Vec<String> {
     world.node(n).ipam.blocks().keys().map(ToString::to_string).collect()
 }
 
-fn problems(world: &World, n: usize) -> Vec<String> {
+pub(super) fn problems(world: &World, n: usize) -> Vec<String> {
     world.node(n).ipam.problems().iter().map(ToString::to_string).collect()
 }
 

@@ -80,6 +80,10 @@ impl World {
         &self.nodes[n]
     }
 
+    pub(super) fn node_mut(&mut self, n: usize) -> &mut Node {
+        &mut self.nodes[n]
+    }
+
     pub(super) fn nodes(&self) -> impl Iterator<Item = &Node> {
         self.nodes.iter()
     }
@@ -176,7 +180,7 @@ impl World {
 
     /// Runs until nothing is on its way and no timer is due within the next minute of retries.
     pub(super) fn run(&mut self) {
-        for _ in 0..2_000_000 {
+        for _ in 0..300_000 {
             let ready: Vec<usize> = (0..self.nodes.len()).filter(|n| self.has_work(*n)).collect();
             if let Some(n) = self.pick(&ready) {
                 self.step(n);
@@ -200,6 +204,23 @@ impl World {
             [n.ipam.poll_timeout().map(|t| t.0), n.watch.poll_timeout().map(|t| t.0)].into_iter().flatten()
         });
         timers.min().filter(|next| *next < self.now + Duration::from_secs(60))
+    }
+
+    /// Lets time pass, whatever happens in it.
+    pub(super) fn pass(&mut self, time: Duration) {
+        let end = self.now + time;
+        loop {
+            self.run();
+            let timers = self.nodes.iter().filter(|n| n.alive).flat_map(|n| {
+                [n.ipam.poll_timeout().map(|t| t.0), n.watch.poll_timeout().map(|t| t.0)].into_iter().flatten()
+            });
+            match timers.min().filter(|at| *at <= end) {
+                Some(at) => self.tick(at),
+                None => break,
+            }
+        }
+        self.tick(end);
+        self.run();
     }
 
     fn tick(&mut self, next: Duration) {
