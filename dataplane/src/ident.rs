@@ -7,6 +7,10 @@ pub const ROUTE_PROTOCOL: u8 = 179;
 /// Metric of learned routes. A provisioned default (4096) loses against it, a connected route (0) wins.
 pub const METRIC_LEARNED: u32 = 1024;
 
+/// Metric of the routes to pods. Better than a learned route of the same prefix: an address that a pod of this node holds may
+/// have been announced by another node a moment ago.
+pub const METRIC_POD: u32 = 512;
+
 /// Metric of block blackholes: worse than any pod route or learned more specific needs to be, since longer prefixes win anyway.
 pub const METRIC_BLOCK: u32 = 1024;
 

@@ -268,6 +268,13 @@ impl Ipam {
         &self.owned
     }
 
+    /// The blocks, of this node or lent to it, that are not to be announced, nor any part of them.
+    #[must_use]
+    pub fn unexported(&self) -> BTreeSet<Prefix> {
+        let lent = self.view.kept().map(|(cidr, ..)| cidr).filter(|cidr| !self.view.is_exported(*cidr));
+        lent.chain(self.owned.values().filter(|b| !b.is_exported).map(|b| b.cidr)).collect()
+    }
+
     /// The addresses that this node holds in blocks that are not its own, with the block of each. Each is to be announced as a
     /// host route of its own, which the announcement of the block does not outdo.
     #[must_use]

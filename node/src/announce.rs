@@ -22,7 +22,8 @@ impl Node {
     pub(crate) fn announce(&mut self) {
         let facts = Facts {
             blocks: self.owned.iter().copied().collect(),
-            unexported: self.ipam.blocks().values().filter(|b| !b.is_exported).map(|b| b.cidr).collect(),
+            unexported: self.ipam.unexported(),
+            borrowed: self.ipam.borrowed(),
             addresses: &self.settings.node.addresses,
             configured: self
                 .settings
@@ -145,6 +146,7 @@ impl Node {
         }
         match kind {
             Kind::Block => self.route_proof(&block_key(*prefix)),
+            Kind::Borrowed => self.route_proof(&pod_key(*prefix)),
             Kind::ServiceRange => self.route_proof(&range_key(*prefix)),
             Kind::Address | Kind::Anycast => {
                 if self.topology.on_loopback().any(|a| a.addr == prefix.addr()) {
@@ -191,6 +193,11 @@ fn gate_state(gate: Option<&Gate>) -> GateState {
 /// Where a block's blackhole stands: packets for its free addresses end here instead of bouncing off the leaf.
 pub(crate) const fn block_key(block: Prefix) -> RouteKey {
     RouteKey { prefix: block, table: ident::TABLE_MAIN, metric: ident::METRIC_BLOCK }
+}
+
+/// Where the route to a pod stands.
+pub(crate) const fn pod_key(address: Prefix) -> RouteKey {
+    RouteKey { prefix: address, table: ident::TABLE_MAIN, metric: ident::METRIC_POD }
 }
 
 fn block_route() -> Route {

@@ -16,6 +16,8 @@ use petiole_prefix::Prefix;
 pub enum Kind {
     /// A pod block.
     Block,
+    /// An address that a pod holds out of a block of another node.
+    Borrowed,
     /// An address of `[node] addresses`.
     Address,
     /// An anycast address.
@@ -30,6 +32,7 @@ impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Block => "block",
+            Self::Borrowed => "borrowed address",
             Self::Address => "address",
             Self::Anycast => "anycast",
             Self::ServiceRange => "service-range",
@@ -85,6 +88,8 @@ pub struct Facts<'a> {
     pub blocks: Vec<Prefix>,
     /// Those of them whose pool says `disableBGPExport`.
     pub unexported: BTreeSet<Prefix>,
+    /// Addresses that this node holds in blocks that are not its own, with the block of each.
+    pub borrowed: BTreeMap<IpAddr, Prefix>,
     /// `[node] addresses`.
     pub addresses: &'a [Prefix],
     /// `[[announce]]`.
@@ -119,6 +124,8 @@ impl Decision {
 pub enum Reason {
     /// A confirmed block.
     OwnBlock,
+    /// Held here, out of another node's block.
+    Borrowed(Prefix),
     /// The node's own address.
     OwnAddress,
     /// Configured without a gate.
@@ -146,7 +153,12 @@ pub enum Reason {
 impl Reason {
     const fn announces(&self) -> bool {
         match self {
-            Self::OwnBlock | Self::OwnAddress | Self::Ungated | Self::Healthy(_) | Self::FilterAccepts(_) => true,
+            Self::OwnBlock
+            | Self::Borrowed(_)
+            | Self::OwnAddress
+            | Self::Ungated
+            | Self::Healthy(_)
+            | Self::FilterAccepts(_) => true,
             Self::ExportDisabled
             | Self::Unhealthy(_)
             | Self::FilterRejects(_)
@@ -162,6 +174,7 @@ impl Reason {
     pub const fn code(&self) -> &'static str {
         match self {
             Self::OwnBlock => "own_block",
+            Self::Borrowed(_) => "borrowed",
             Self::OwnAddress => "own_address",
             Self::Ungated => "ungated",
             Self::Healthy(_) => "healthy",
@@ -181,6 +194,7 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::OwnBlock => f.write_str("the store says that this block is this node's"),
+            Self::Borrowed(block) => write!(f, "a pod of this node holds it, borrowed from block {block}"),
             Self::OwnAddress => f.write_str("an address of this node ([node] addresses)"),
             Self::Ungated => f.write_str("configured in [[announce]] without a health check"),
             Self::Healthy(words) => write!(f, "configured in [[announce]], {words}"),
@@ -255,6 +269,15 @@ fn candidates(facts: &Facts<'_>) -> BTreeMap<Prefix, (Kind, Claim)> {
         };
         found.entry(*cidr).or_insert((Kind::Block, claim));
     }
+    for (address, block) in &facts.borrowed {
+        let (address, block) = (*address, *block);
+        let claim = if facts.unexported.contains(&block) {
+            Claim::Closed(Reason::ExportDisabled)
+        } else {
+            Claim::Holds(Ownership::BorrowedAddress { address, block }, Reason::Borrowed(block))
+        };
+        found.entry(Prefix::host(address)).or_insert((Kind::Borrowed, claim));
+    }
     for (addr, len) in &facts.loopback {
         // Both the address and the prefix that it was added with: `ip addr add 10.123.0.0/17 dev lo` means the range.
         for prefix in [Some(Prefix::host(*addr)), Prefix::truncated(*addr, *len).ok()].into_iter().flatten() {
@@ -275,8 +298,8 @@ fn judge(
     if !announceable(&prefix) {
         return denied(Reason::NotAnnounceable);
     }
-    // Blocks have no interface of their own; everything else is on, or routed to, `lo`.
-    let ifname = (kind != Kind::Block).then_some("lo");
+    // Blocks and pods' addresses have no interface of their own; everything else is on, or routed to, `lo`.
+    let ifname = (!matches!(kind, Kind::Block | Kind::Borrowed)).then_some("lo");
     // Filters see every candidate, but for what is configured they can only say no, and a closed gate is not theirs to open.
     let (ownership, reason) = match (claim, filter(&prefix, ifname)) {
         (Claim::Closed(reason), _) => return denied(reason),

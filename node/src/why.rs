@@ -160,6 +160,7 @@ fn candidate_steps(decision: &Decision) -> Vec<WhyStep> {
     let kind = decision.kind;
     let claim = match kind {
         Kind::Block => "the store gives this block to this node".to_owned(),
+        Kind::Borrowed => "the store gives this address of another node's block to a pod of this node".to_owned(),
         Kind::Address => "an address of this node ([node] addresses)".to_owned(),
         Kind::Anycast | Kind::ServiceRange => format!("configured in [[announce]] as {kind}"),
         Kind::Loopback => "found on lo".to_owned(),
@@ -167,7 +168,7 @@ fn candidate_steps(decision: &Decision) -> Vec<WhyStep> {
     let mut steps = vec![step("ownership", true, "candidate", claim)];
     let words = decision.reason.to_string();
     let question = match &decision.reason {
-        Reason::OwnBlock | Reason::OwnAddress | Reason::Ungated => None,
+        Reason::OwnBlock | Reason::Borrowed(_) | Reason::OwnAddress | Reason::Ungated => None,
         Reason::ExportDisabled => Some("pool"),
         Reason::Healthy(_) | Reason::Unhealthy(_) => Some("health"),
         Reason::FilterAccepts(_) | Reason::FilterRejects(_) | Reason::NoFilterAccepts => Some("filter"),

@@ -15,6 +15,7 @@ fn facts<'a>(configured: Vec<Configured<'a>>, addresses: &'a [Prefix]) -> Facts<
         drained: false,
         blocks: vec![p("10.123.140.64/26")],
         unexported: BTreeSet::new(),
+        borrowed: BTreeMap::new(),
         addresses,
         configured,
         loopback: vec![
@@ -107,6 +108,21 @@ fn nothing_is_announced_before_the_kernel_holds_it() {
     assert_eq!(code(&decisions, "10.122.0.14/32"), "own_address");
 }
 
+#[test]
+fn a_borrowed_address_is_announced_as_a_host_route_once_its_pod_has_one() {
+    let mut facts = facts(vec![], &[]);
+    facts.borrowed.insert("10.123.150.7".parse().unwrap(), p("10.123.150.0/26"));
+    let decisions = decide(&facts, silent, held);
+    assert_eq!(code(&decisions, "10.123.150.7/32"), "borrowed");
+    assert_eq!(code(&decisions, "10.123.150.0/26"), "no candidate");
+    let missing = |kind: Kind, _: &Prefix| {
+        if kind == Kind::Borrowed { Proof::Missing("no pod yet".to_owned()) } else { Proof::InKernel }
+    };
+    assert_eq!(code(&decide(&facts, silent, missing), "10.123.150.7/32"), "not_in_kernel");
+    facts.unexported.insert(p("10.123.150.0/26"));
+    assert_eq!(code(&decide(&facts, silent, held), "10.123.150.7/32"), "export_disabled");
+}
+
 proptest! {
     /// Whatever the facts say, what is announced carries proof of exactly that prefix, accepted by the export guard.
     #[test]
@@ -123,6 +139,7 @@ proptest! {
         drained: false,
             blocks: blocks.into_iter().map(prefix).collect(),
             unexported: BTreeSet::new(),
+        borrowed: BTreeMap::new(),
             addresses: &[],
             configured: vec![Configured { announce: &service, gate }],
             loopback: loopback.into_iter().map(|(a, l)| (IpAddr::V4(std::net::Ipv4Addr::from_bits(a)), l)).collect(),
