@@ -5,7 +5,11 @@
 //! the CNI specification asks for. The agent does everything else.
 
 pub mod address;
+pub mod ask;
+pub mod call;
+pub mod conf;
 pub mod rpc;
 pub mod socket;
+pub mod spec;
 
 pub use address::{Cidr, Mac};
