@@ -17,6 +17,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
 
 mod block;
+pub mod check;
 mod claim;
 mod plan;
 mod pools;

@@ -6,7 +6,7 @@ use super::{Unknown, Value};
 use crate::key::Key;
 
 /// How far a claim, or its end, has come. Only `confirmed` is ownership; the block's own value is the truth either way.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Serialize, Deserialize)]
 pub enum AffinityState {
     /// Announced by a claimer that has not written the block yet, or lost the race for it.
     #[serde(rename = "pending")]
