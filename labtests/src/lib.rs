@@ -16,6 +16,7 @@
 //! # }
 //! ```
 
+pub mod arena;
 pub mod bench;
 mod command;
 pub mod datagrams;

@@ -4,17 +4,16 @@
 //! that a KEEPALIVE is due at most 1 s after the one before (RFC 4271 section 10: every second, times 0.75 to 1); what is
 //! longer was late.
 
-use std::fs;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
+use std::net::Ipv4Addr;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Result, ensure};
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
-use crate::leaf::{self, Heard, Leaf, Terms, attribute, update};
-use crate::{Netns, Spawned, eventually, procs};
+use crate::arena::{Arena, address, asn};
+use crate::leaf::{Heard, Leaf, attribute, update};
+use crate::{eventually, procs};
 
 /// Prefixes of the full table.
 const TABLE: u32 = 500_000;
@@ -34,19 +33,12 @@ struct Phase {
     other: Duration,
 }
 
-struct Bench {
-    agent: Spawned,
-    listeners: Vec<TcpListener>,
-    node: Netns,
-    _leaves: Netns,
-    folder: TempDir,
-    petiole: PathBuf,
-}
-
 /// Measures; whether the target is met, a table, and the figures.
 pub(super) fn run(petiole: &Path, tell: &dyn Fn(&str)) -> Result<(bool, String, Value)> {
-    let bench = Bench::start(petiole)?;
-    let mut sessions = (0..2).map(|n| bench.session(n)).collect::<Result<Vec<Leaf>>>()?;
+    // More than the default lets in.
+    let limit = format!("max_prefix = {{ limit = {}, action = \"warn\" }}", 2 * TABLE);
+    let arena = Arena::of(petiole, 2, HOLD, &limit)?;
+    let mut sessions = (0..2).map(|n| arena.establish(n, HOLD)).collect::<Result<Vec<Leaf>>>()?;
     let (other, loaded) = (sessions.remove(1), sessions.remove(0));
     let mut phases = Vec::new();
     tell("two quiet sessions");
@@ -59,9 +51,9 @@ pub(super) fn run(petiole: &Path, tell: &dyn Fn(&str)) -> Result<(bool, String, 
     for message in feed(address(0), asn(0)) {
         loaded.say(&message)?;
     }
-    bench.wait_routes(TABLE.into())?;
+    wait_routes(&arena, TABLE.into())?;
     phases.push(phase("500,000 prefixes arrive, until they are in the kernel", begin, Some(&loaded), &other)?);
-    let resident = bench.agent.pid().and_then(procs::resident).unwrap_or_default();
+    let resident = procs::resident(arena.pid()?).unwrap_or_default();
 
     tell("the same again");
     let begin = Instant::now();
@@ -74,7 +66,7 @@ pub(super) fn run(petiole: &Path, tell: &dyn Fn(&str)) -> Result<(bool, String, 
     tell("the leaf is lost");
     let begin = Instant::now();
     drop(loaded);
-    bench.wait_routes(0)?;
+    wait_routes(&arena, 0)?;
     phases.push(phase("its session ends, until they have left the kernel", begin, None, &other)?);
 
     let passed = phases.iter().all(|p| p.loaded.max(p.other) <= TARGET);
@@ -100,14 +92,6 @@ pub(super) fn run(petiole: &Path, tell: &dyn Fn(&str)) -> Result<(bool, String, 
 
 fn millis(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
-}
-
-fn asn(leaf: usize) -> u32 {
-    65_001 + leaf as u32
-}
-
-fn address(leaf: usize) -> Ipv4Addr {
-    Ipv4Addr::new(10, 122, 101, 2 * leaf as u8)
 }
 
 /// 500,000 /26 from 20.0.0.0 on, in messages as full as they can be.
@@ -142,58 +126,13 @@ fn phase(what: &'static str, begin: Instant, loaded: Option<&Leaf>, other: &Leaf
     Ok(Phase { what, took, loaded, other: late(other, "other")? })
 }
 
-impl Bench {
-    fn start(petiole: &Path) -> Result<Self> {
-        let folder = TempDir::new()?;
-        let (far, node) = (Netns::bare("keepalive-leaf")?, Netns::bare("keepalive-node")?);
-        far.connect("eth1", &node, "eth1", 1500)?;
-        node.exec(&["ip", "address", "add", "10.122.0.11/32", "dev", "lo"])?;
-        let mut peers = String::new();
-        for n in 0..2 {
-            let theirs = address(n);
-            let ours = Ipv4Addr::from(u32::from(theirs) + 1);
-            far.exec(&["ip", "address", "add", &format!("{theirs}/31"), "dev", "eth1"])?;
-            node.exec(&["ip", "address", "add", &format!("{ours}/31"), "dev", "eth1"])?;
-            // More than the default lets in.
-            let limit = format!("max_prefix = {{ limit = {}, action = \"warn\" }}\n", 2 * TABLE);
-            peers +=
-                &format!("[[bgp.peer]]\naddress = \"{theirs}\"\nasn = {}\nhold_time = \"{HOLD}s\"\n{limit}", asn(n));
-        }
-        let path = folder.path().display();
-        let text = format!(
-            "[node]\nname = \"node1\"\nrouter_id = \"10.122.0.11\"\naddresses = [\"10.122.0.11/32\"]\n\
-             [store]\nembedded = \"{path}/store\"\n[bgp]\nasn = 4200000011\n{peers}\
-             [paths]\nstate = \"{path}/state\"\nrun = \"{path}/run\"\n"
-        );
-        fs::write(folder.path().join("petiole.toml"), text)?;
-        let listeners: Result<Vec<TcpListener>> =
-            (0..2).map(|n| leaf::listen(&far, SocketAddr::from((address(n), 179)))).collect();
-        let script = "exec \"$0\" agent --config \"$1\" >\"$2\" 2>&1";
-        let [config, log] = ["petiole.toml", "agent.log"].map(|f| folder.path().join(f).display().to_string());
-        let agent = node.spawn(&["sh", "-c", script, &petiole.to_string_lossy(), &config, &log])?;
-        Ok(Self { agent, listeners: listeners?, node, _leaves: far, folder, petiole: petiole.to_owned() })
-    }
-
-    fn session(&self, leaf: usize) -> Result<Leaf> {
-        let listener = self.listeners.get(leaf).ok_or_else(|| anyhow!("no leaf {leaf}"))?;
-        Leaf::established(listener, &Terms::usual(asn(leaf), HOLD), address(leaf), Duration::from_secs(30))
-            .with_context(|| {
-                let log = fs::read_to_string(self.folder.path().join("agent.log")).unwrap_or_default();
-                format!("{}: leaf {leaf}: {log}", self.petiole.display())
-            })
-    }
-
-    /// Waits until the agent says that the kernel holds so many learned routes. Asked seldom: the answer costs the agent time.
-    fn wait_routes(&self, wanted: u64) -> Result<()> {
-        let [petiole, config] =
-            [&self.petiole, &self.folder.path().join("petiole.toml")].map(|p| p.to_string_lossy().into_owned());
-        eventually(WITHIN, &format!("{wanted} routes in the kernel"), || {
-            std::thread::sleep(Duration::from_millis(250));
-            let text = self.node.exec(&[&petiole, "status", "-o", "json", "--config", &config])?;
-            let held = serde_json::from_str::<Value>(&text)?["routes_in_kernel"].as_u64();
-            // The node's own are among them.
-            ensure!(held.is_some_and(|n| n.abs_diff(wanted) < 16), "{held:?}");
-            Ok(())
-        })
-    }
+/// Waits until the agent says that the kernel holds so many learned routes. Asked seldom: the answer costs the agent time.
+fn wait_routes(arena: &Arena, wanted: u64) -> Result<()> {
+    eventually(WITHIN, &format!("{wanted} routes in the kernel"), || {
+        std::thread::sleep(Duration::from_millis(250));
+        let held = arena.json(&["status"])?["routes_in_kernel"].as_u64();
+        // The node's own are among them.
+        ensure!(held.is_some_and(|n| n.abs_diff(wanted) < 16), "{held:?}");
+        Ok(())
+    })
 }

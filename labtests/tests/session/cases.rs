@@ -2,7 +2,7 @@
 
 use petiole_labtests::leaf::{attribute, message, update};
 
-use crate::arena::{address, asn};
+use petiole_labtests::arena::{address, asn};
 
 /// What becomes of an UPDATE that keeps its session (RFC 7606 section 2).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

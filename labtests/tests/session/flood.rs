@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use petiole_labtests::leaf::{Leaf, update};
 
-use crate::arena::{Arena, root};
 use crate::cases::{announce, as_path, field, next_hop, origin};
+use petiole_labtests::arena::{Arena, root};
 
 /// A third of it is the interval of the node's KEEPALIVEs.
 const HOLD: u16 = 3;

@@ -7,8 +7,8 @@ use petiole_labtests::eventually;
 use petiole_labtests::leaf::{Leaf, update};
 use serde_json::Value;
 
-use crate::arena::{Arena, WITHIN, root};
 use crate::cases::{self, Kept, announce, field};
+use petiole_labtests::arena::{Arena, WITHIN, root};
 
 const HOLD: u16 = 9;
 

@@ -5,8 +5,8 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use petiole_labtests::leaf::message;
 
-use crate::arena::{Arena, WITHIN, address, root};
 use crate::cases::{announce, field};
+use petiole_labtests::arena::{Arena, WITHIN, address, root};
 
 #[test]
 fn a_trace_opens_in_wireshark() -> Result<()> {
