@@ -38,6 +38,9 @@ struct Stat {
     state: char,
     parent: i32,
     start: u64,
+    /// Clock ticks.
+    user: u64,
+    system: u64,
 }
 
 /// The name in parentheses may hold anything, so fields are counted from the last parenthesis.
@@ -46,8 +49,77 @@ fn stat(pid: i32) -> Option<Stat> {
     let mut fields = text.rsplit_once(')')?.1.split_ascii_whitespace();
     let state = fields.next()?.chars().next()?;
     let parent = fields.next()?.parse().ok()?;
-    let start = fields.nth(17)?.parse().ok()?;
-    Some(Stat { state, parent, start })
+    let (user, system) = (fields.nth(9)?.parse().ok()?, fields.next()?.parse().ok()?);
+    let start = fields.nth(6)?.parse().ok()?;
+    Some(Stat { state, parent, start, user, system })
+}
+
+/// Ticks of `/proc/stat` and of its like in a second: `USER_HZ`, which is 100 on every architecture that we build for.
+const TICK: Duration = Duration::from_millis(10);
+
+fn ticks(count: u64) -> Duration {
+    TICK.saturating_mul(u32::try_from(count).unwrap_or(u32::MAX))
+}
+
+/// Processor time of a process, all its threads together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Cpu {
+    /// In its own code.
+    pub user: Duration,
+    /// In the kernel.
+    pub system: Duration,
+}
+
+impl Cpu {
+    /// What was used since then.
+    #[must_use]
+    pub const fn since(self, earlier: Self) -> Self {
+        let (user, system) = (self.user.saturating_sub(earlier.user), self.system.saturating_sub(earlier.system));
+        Self { user, system }
+    }
+}
+
+/// Processor time of a process that runs.
+pub fn cpu(pid: i32) -> Option<Cpu> {
+    let stat = stat(pid)?;
+    Some(Cpu { user: ticks(stat.user), system: ticks(stat.system) })
+}
+
+/// Processor time of the whole machine, all cores together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Machine {
+    /// Whatever was done, soft interrupts among it.
+    pub busy: Duration,
+    /// In soft interrupts: packets, for the most part.
+    pub softirq: Duration,
+    /// Nothing.
+    pub idle: Duration,
+}
+
+impl Machine {
+    /// What was used since then.
+    #[must_use]
+    pub const fn since(self, earlier: Self) -> Self {
+        Self {
+            busy: self.busy.saturating_sub(earlier.busy),
+            softirq: self.softirq.saturating_sub(earlier.softirq),
+            idle: self.idle.saturating_sub(earlier.idle),
+        }
+    }
+}
+
+/// Processor time of the whole machine (proc(5), the first line of `/proc/stat`).
+pub fn machine() -> Option<Machine> {
+    let text = fs::read_to_string("/proc/stat").ok()?;
+    let numbers = text.lines().next()?.split_ascii_whitespace().skip(1);
+    let numbers: Vec<u64> = numbers.map_while(|n| n.parse().ok()).collect();
+    // user, nice, system, idle, iowait, irq, softirq, steal
+    let [user, nice, system, idle, iowait, irq, softirq, ..] = numbers.as_slice() else { return None };
+    Some(Machine {
+        busy: ticks(user + nice + system + irq + softirq),
+        softirq: ticks(*softirq),
+        idle: ticks(idle + iowait),
+    })
 }
 
 /// All processes that run, zombies left out.

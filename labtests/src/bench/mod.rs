@@ -9,6 +9,7 @@ mod peer;
 mod plot;
 mod rib;
 mod statistics;
+mod strangers;
 mod wire;
 
 use std::fmt::Write as _;
@@ -61,6 +62,8 @@ enum Bench {
     Rib,
     /// How late KEEPALIVEs are while a leaf sends a full table and takes it away again
     Keepalive,
+    /// What 10,000 connections a second from strangers and a flood of UPDATEs do to the session beside
+    Strangers,
     /// Whether BFD's sessions live through a busy machine: 24 at 3 x 50 ms for some minutes
     Bfd,
 }
@@ -86,6 +89,9 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     }
     if matches!(options.name, None | Some(Bench::Keepalive)) {
         passed &= run_keepalive(options)?;
+    }
+    if matches!(options.name, None | Some(Bench::Strangers)) {
+        passed &= run_strangers(options)?;
     }
     Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -130,6 +136,16 @@ fn run_keepalive(options: &Options) -> Result<bool> {
     tell("");
     let document = json!({ "machine": machine, "result": document });
     publish_figures(options, "keepalive", &document, &format!("KEEPALIVEs under load on {machine}\n\n{table}"))?;
+    Ok(passed)
+}
+
+fn run_strangers(options: &Options) -> Result<bool> {
+    let petiole = Binaries::find()?.agent.ok_or_else(|| anyhow!("no agent: build it, or set PETIOLE_BIN"))?;
+    let machine = machine();
+    let (passed, table, document) = strangers::run(&petiole, &tell)?;
+    tell("");
+    let document = json!({ "machine": machine, "result": document });
+    publish_figures(options, "strangers", &document, &format!("Strangers and floods on {machine}\n\n{table}"))?;
     Ok(passed)
 }
 
