@@ -36,7 +36,6 @@ const LATER: &[Later] = &[
     later("[store] etcd", "password_file", "login to etcd by name and password"),
     later("[[bgp.peer]]", "import", "import policy"),
     later("[[bgp.peer]]", "local_asn", "AS number for one peer only"),
-    later("[[bgp.peer]]", "tcp_ao", "TCP-AO (RFC 5925)"),
     later("[ipam]", "reserved", "reserved addresses"),
     later("[[ipam.pools]]", "node_selector", "pools for some nodes only"),
 ];

@@ -72,6 +72,13 @@ fn write_bgp(out: &mut String, bgp: &BgpSettings) -> std::fmt::Result {
         if let Some(file) = &peer.password_file {
             writeln!(out, "password_file = {}", path(file))?;
         }
+        if let Some(ao) = &peer.tcp_ao {
+            let (file, send, recv, name) = (path(&ao.key_file), ao.send_id, ao.recv_id, ao.algorithm.name());
+            writeln!(
+                out,
+                "tcp_ao = {{ key_file = {file}, send_id = {send}, recv_id = {recv}, algorithm = \"{name}\" }}"
+            )?;
+        }
         writeln!(out, "ttl_security = {}", peer.ttl_security)?;
         match &peer.graceful_restart {
             Some(restart) => writeln!(out, "graceful_restart = {}", inline_restart(restart))?,

@@ -356,6 +356,17 @@ pub enum Problem {
         /// Why not.
         why: &'static str,
     },
+    /// TCP MD5 and TCP-AO for one leaf.
+    #[error(
+        "[[bgp.peer]] has both `password_file` and `tcp_ao`, and a connection has one of the two signatures (RFC 5925): keep that which the leaf has"
+    )]
+    TwoSignatures,
+    /// An algorithm of TCP-AO that does not exist.
+    #[error("there is no algorithm {text} of tcp_ao: write \"hmac-sha-1-96\" or \"aes-128-cmac-96\"")]
+    UnknownTcpAoAlgorithm {
+        /// What was written, quoted.
+        text: String,
+    },
     /// A name that no interface can have.
     #[error("`interface` in [[bgp.peer]] is {text}, {why}; write the uplink's name, such as \"eth1\"")]
     BadInterface {

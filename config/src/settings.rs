@@ -180,10 +180,52 @@ pub struct PeerSettings {
     pub local_address: Option<IpAddr>,
     /// File with the key of TCP MD5 signatures (RFC 2385). Without a usable key in it there is no session.
     pub password_file: Option<PathBuf>,
+    /// The TCP authentication option (RFC 5925), never together with `password_file`. Without a kernel that has it, and a usable
+    /// key, there is no session.
+    pub tcp_ao: Option<TcpAoSettings>,
     /// Whether only packets that no router has forwarded are heard (RFC 5082); default false.
     pub ttl_security: bool,
     /// How restarts are bridged, by default that of `[bgp]`; `None` for `false`: routes go with their session.
     pub graceful_restart: Option<GracefulRestartSettings>,
+}
+
+/// `tcp_ao = { ... }`: one master key tuple (RFC 5925 section 3.1).
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct TcpAoSettings {
+    /// File with the master key, 1 to 80 bytes on one line.
+    pub key_file: PathBuf,
+    /// SendID: the KeyID of what we send; default 1.
+    pub send_id: u8,
+    /// RecvID: the KeyID of what the leaf sends; default 1.
+    pub recv_id: u8,
+    /// How keys are derived and segments authenticated.
+    pub algorithm: TcpAoAlgorithm,
+}
+
+impl TcpAoSettings {
+    /// KeyID of either direction where nothing is said.
+    pub const ID: u8 = 1;
+}
+
+/// The algorithms that RFC 5926 asks for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub enum TcpAoAlgorithm {
+    /// `KDF_HMAC_SHA1` and HMAC-SHA-1-96.
+    #[default]
+    HmacSha1,
+    /// `KDF_AES_128_CMAC` and AES-128-CMAC-96.
+    Aes128Cmac,
+}
+
+impl TcpAoAlgorithm {
+    /// Its name in the configuration.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::HmacSha1 => "hmac-sha-1-96",
+            Self::Aes128Cmac => "aes-128-cmac-96",
+        }
+    }
 }
 
 /// `graceful_restart = { ... }`; all in whole seconds.

@@ -8,6 +8,7 @@ mod counters;
 mod key;
 mod listen;
 mod neighbours;
+mod signature;
 mod sockopt;
 mod ttl;
 mod watch;

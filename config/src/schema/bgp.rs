@@ -3,11 +3,11 @@
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use super::{BgpDraft, PeerDraft, bfd, graceful, open, policy};
+use super::{BgpDraft, PeerDraft, bfd, graceful, open, policy, tcp_ao};
 use crate::duration;
 use crate::problem::{Notice, Problem};
 use crate::reader::{At, Field, Report, Section, Shape, quoted};
-use crate::settings::{BgpSettings, GracefulRestartSettings, Neighbour, PeerSettings};
+use crate::settings::{BgpSettings, GracefulRestartSettings, Neighbour, PeerSettings, TcpAoSettings};
 
 pub(super) fn read(report: &mut Report<'_>, root: &Section<'_>) -> Option<BgpDraft> {
     let bgp = open(report, root, "bgp", &BGP)?;
@@ -59,10 +59,21 @@ fn read_peer(
             "the key of a signature hangs on an address",
         )
         .and_then(|f| f.path(report, "\"/etc/petiole/leaf.key\"")),
+        tcp_ao: of_address(report, peer, &neighbour, "tcp_ao", "the key of a signature hangs on an address")
+            .and_then(|f| read_tcp_ao(report, peer, &f)),
         ttl_security: peer.field("ttl_security").and_then(|f| f.boolean(report)).unwrap_or(false),
         graceful_restart: graceful::read(report, peer, restart),
     };
     Some(PeerDraft { peer: At { at: neighbour?.at, value: settings }, asn_at: asn.map_or(peer.at, |field| field.at) })
+}
+
+/// One way to authenticate a segment, not two (RFC 5925 section 8).
+fn read_tcp_ao(report: &mut Report<'_>, peer: &Section<'_>, field: &Field<'_>) -> Option<TcpAoSettings> {
+    if peer.field("password_file").is_some() {
+        report.error(field.at, Problem::TwoSignatures);
+        return None;
+    }
+    tcp_ao::read(report, peer)
 }
 
 /// A key that only a neighbour with an address may have.
@@ -250,6 +261,7 @@ pub(super) const PEER: Shape = Shape {
         "add_path_receive",
         "local_address",
         "password_file",
+        "tcp_ao",
         "ttl_security",
         "graceful_restart",
     ],

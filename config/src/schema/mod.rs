@@ -11,6 +11,7 @@ mod node;
 mod paths;
 mod policy;
 mod store;
+mod tcp_ao;
 
 use toml::de::DeTable;
 
@@ -105,7 +106,7 @@ fn inline<'a>(report: &mut Report<'_>, of: &Section<'a>, key: &str, shape: &'sta
 pub(crate) fn all_keys() -> impl Iterator<Item = &'static [&'static str]> {
     let shapes = [&FILE, &node::NODE, &store::STORE, &store::ETCD, &bgp::BGP, &bgp::PEER, &announce::ANNOUNCE];
     let more = [&announce::HEALTH, &policy::MAX_PREFIX, &ipam::IPAM, &ipam::POOL, &graceful::GRACEFUL_RESTART];
-    let more = more.into_iter().chain([&paths::PATHS, &paths::METRICS, &bfd::BFD]);
+    let more = more.into_iter().chain([&paths::PATHS, &paths::METRICS, &bfd::BFD, &tcp_ao::TCP_AO]);
     shapes.into_iter().chain(more).map(|shape| shape.keys)
 }
 

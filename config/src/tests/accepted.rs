@@ -1,4 +1,5 @@
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::*;
@@ -58,6 +59,7 @@ fn the_contracts_shape_is_read() {
         policy: PeerPolicy::default(),
         local_address: None,
         password_file: None,
+        tcp_ao: None,
         ttl_security: false,
         graceful_restart: Some(GracefulRestartSettings::default()),
     };
@@ -101,6 +103,15 @@ fn a_sessions_security_is_read() {
     assert_eq!(peer.local_address, Some("10.122.101.1".parse().unwrap()));
     assert_eq!(peer.password_file, Some("/etc/petiole/leaf.key".into()));
     assert!(peer.ttl_security);
+    let read = |table: &str| {
+        let settings = good(&CONTRACT.replace("hold_time = \"9s\"\n", &format!("tcp_ao = {table}\n")));
+        settings.bgp.unwrap().peers[0].tcp_ao.clone().unwrap()
+    };
+    let (key_file, id) = (PathBuf::from("/k"), TcpAoSettings::ID);
+    let least = TcpAoSettings { key_file, send_id: id, recv_id: id, algorithm: TcpAoAlgorithm::HmacSha1 };
+    assert_eq!(read("{ key_file = \"/k\" }"), least);
+    let all = "{ key_file = \"/k\", send_id = 0, recv_id = 255, algorithm = \"aes-128-cmac-96\" }";
+    assert_eq!(read(all), TcpAoSettings { send_id: 0, recv_id: 255, algorithm: TcpAoAlgorithm::Aes128Cmac, ..least });
 }
 
 #[test]

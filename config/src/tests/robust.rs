@@ -218,7 +218,8 @@ fn bgp() -> impl Strategy<Value = BgpSettings> {
     let interface = "[a-zA-Z][a-zA-Z0-9._-]{0,14}".prop_filter("not the loopback", |name| name != "lo");
     let neighbour =
         prop_oneof![prefix().prop_map(|p| Neighbour::Address(p.addr())), interface.prop_map(Neighbour::Interface)];
-    let security = (prop::option::of(path()), any::<bool>(), any::<bool>());
+    let ids = (any::<u8>(), any::<u8>(), any::<bool>());
+    let security = (prop::option::of((path(), prop::option::of(ids))), any::<bool>(), any::<bool>());
     let bfd = (10u64..=60_000, 1u8.., any::<bool>()).prop_map(|(ms, multiplier, strict)| BfdSettings {
         interval: std::time::Duration::from_millis(ms),
         multiplier,
@@ -228,6 +229,7 @@ fn bgp() -> impl Strategy<Value = BgpSettings> {
     let peer = (neighbour, 1u16.., prop::option::of(1u32..23456), 3u64..=65535, any::<bool>(), rest);
     let peer = peer.prop_map(|(neighbour, port, asn, hold, passive, rest)| {
         let ((policy, bfd), (key, ttl, local), graceful_restart) = rest;
+        let numbered = neighbour.address().is_some();
         PeerSettings {
             port,
             asn,
@@ -239,7 +241,12 @@ fn bgp() -> impl Strategy<Value = BgpSettings> {
                 IpAddr::V4(_) => Ipv4Addr::new(10, 9, 8, 7).into(),
                 IpAddr::V6(_) => Ipv6Addr::new(0xfd00, 9, 8, 7, 6, 5, 4, 3).into(),
             }),
-            password_file: key.filter(|_| neighbour.address().is_some()),
+            password_file: key.clone().filter(|(_, ao)| numbered && ao.is_none()).map(|(file, _)| file),
+            tcp_ao: key.filter(|_| numbered).and_then(|(key_file, ids)| {
+                let (send_id, recv_id, sha) = ids?;
+                let algorithm = if sha { TcpAoAlgorithm::HmacSha1 } else { TcpAoAlgorithm::Aes128Cmac };
+                Some(TcpAoSettings { key_file, send_id, recv_id, algorithm })
+            }),
             ttl_security: ttl,
             neighbour,
             graceful_restart,

@@ -2,24 +2,33 @@
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
 use petiole_node::Input;
 use petiole_node::bgp::{ConnId, Event};
+use rustix::net::{SocketFlags, acceptfrom_with};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::unix::AsyncFd;
+use tokio::net::TcpStream;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 
 use super::neighbours::Neighbours;
-use super::{Accepted, Arrival, canonical, mark};
+use super::{Accepted, Arrival, canonical, mark, sockopt};
 use crate::preflight;
 
 const RETRY: Duration = Duration::from_secs(3);
-const BACKLOG: i32 = 128;
+/// Connections that may wait to be accepted: what strangers send while the agent is not on a processor must not keep a leaf out.
+const BACKLOG: i32 = 1024;
+/// Connections that are accepted in one turn of the task: about a millisecond of strangers.
+const AT_ONCE: usize = 64;
 /// How often a line is written about connections that were refused.
 const SAY_EVERY: Duration = Duration::from_secs(60);
+
+/// The socket that leaves dial. Not tokio's: that one registers every stranger's socket for events before it is closed.
+pub(super) type Listener = AsyncFd<Socket>;
 
 /// Accept for ever. An address that cannot be had is tried again: the agent dials meanwhile.
 pub(super) async fn run(
@@ -45,46 +54,72 @@ pub(super) async fn run(
     if !said.is_empty() && inputs.send(trouble(String::new())).await.is_err() {
         return;
     }
-    let v6_socket = listener.local_addr().is_ok_and(|a| a.is_ipv6());
+    let v6_socket = listener.get_ref().domain().is_ok_and(|domain| domain == Domain::IPV6);
     neighbours.set_listener(&listener, v6_socket);
     accept(&listener, v6_socket, &neighbours, &arrivals).await;
 }
 
-async fn accept(listener: &TcpListener, v6_socket: bool, neighbours: &Neighbours, arrivals: &mpsc::Sender<Arrival>) {
+async fn accept(listener: &Listener, v6_socket: bool, neighbours: &Neighbours, arrivals: &mpsc::Sender<Arrival>) {
     let mut number = 0;
     let (mut strangers, mut refused) = (Refused::default(), Refused::default());
     loop {
-        let (stream, remote) = match listener.accept().await {
-            Ok(accepted) => accepted,
-            Err(e) => {
-                // Out of descriptors, or a connection that died in the queue: neither ends the listener.
-                tracing::warn!("cannot accept a BGP connection: {e}");
-                tokio::time::sleep(Duration::from_millis(100)).await;
+        let mut ready = match listener.readable().await {
+            Ok(ready) => ready,
+            Err(e) => return tracing::error!("cannot wait for BGP connections: {e}"),
+        };
+        for _ in 0..AT_ONCE {
+            let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+            let (socket, remote) = match ready.try_io(|l| Ok(acceptfrom_with(l.get_ref(), flags)?)) {
+                Ok(Ok((socket, Some(remote)))) => (socket, SocketAddr::try_from(remote)),
+                Ok(Ok((_, None))) => continue,
+                Ok(Err(e)) => {
+                    // Out of descriptors, or a connection that died in the queue: neither ends the listener.
+                    tracing::warn!("cannot accept a BGP connection: {e}");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    continue;
+                }
+                Err(_would_block) => break,
+            };
+            let Ok(remote) = remote.map(canonical) else { continue };
+            let Some(peer) = neighbours.whose(remote, &socket) else {
+                drop(socket);
+                strangers.refuse(remote, "no configured leaf has this address");
                 continue;
+            };
+            let conn = ConnId::Accepted(number);
+            let accepted = match take(socket, v6_socket, |stream, reset| neighbours.adopt(peer, conn, stream, reset)) {
+                Ok((accepted, local)) => (accepted, canonical(local)),
+                Err(words) => {
+                    refused.refuse(remote, &words);
+                    continue;
+                }
+            };
+            number += 1;
+            let event = Event::Accepted { conn, local: accepted.1, remote };
+            // Waits while the loop is behind: more connections wait in the kernel's queue, not here.
+            if arrivals.send(Arrival { event, stream: Some(accepted.0) }).await.is_err() {
+                return;
             }
-        };
-        let remote = canonical(remote);
-        let Some(peer) = neighbours.whose(remote, &stream) else {
-            strangers.refuse(stream, remote, "no configured leaf has this address");
-            continue;
-        };
-        let Ok(local) = stream.local_addr() else { continue };
-        mark(&SockRef::from(&stream), v6_socket);
-        let conn = ConnId::Accepted(number);
-        let (stream, reset) = (Arc::new(stream), Arc::new(Notify::new()));
-        if let Err(words) = neighbours.adopt(peer, conn, &stream, &reset) {
-            if let Some(stream) = Arc::into_inner(stream) {
-                refused.refuse(stream, remote, &words);
-            }
-            continue;
         }
-        number += 1;
-        let event = Event::Accepted { conn, local: canonical(local), remote };
-        // Waits while the loop is behind: more connections wait in the kernel's queue, not here.
-        if arrivals.send(Arrival { event, stream: Some(Accepted { stream, reset }) }).await.is_err() {
-            return;
-        }
+        // However many wait: everything else has its turn before the next ones.
+        tokio::task::yield_now().await;
     }
+}
+
+/// Make a leaf's connection one that a close ends in order. One that cannot be taken is reset.
+fn take(
+    socket: OwnedFd,
+    v6_socket: bool,
+    adopt: impl FnOnce(&Arc<TcpStream>, &Arc<Notify>) -> Result<(), String>,
+) -> Result<(Accepted, SocketAddr), String> {
+    let gone = |e: io::Error| format!("the connection is gone: {e}");
+    let stream = TcpStream::from_std(socket.into()).map_err(gone)?;
+    let local = stream.local_addr().map_err(gone)?;
+    mark(&SockRef::from(&stream), v6_socket);
+    let (stream, reset) = (Arc::new(stream), Arc::new(Notify::new()));
+    adopt(&stream, &reset)?;
+    SockRef::from(&stream).set_linger(None).map_err(gone)?;
+    Ok((Accepted { stream, reset }, local))
 }
 
 /// Connections that got nothing but a reset.
@@ -96,9 +131,7 @@ struct Refused {
 
 impl Refused {
     /// Neither a message nor a socket is left of it, however many come.
-    fn refuse(&mut self, stream: TcpStream, remote: SocketAddr, why: &str) {
-        let _ = stream.set_zero_linger();
-        drop(stream);
+    fn refuse(&mut self, remote: SocketAddr, why: &str) {
         self.since_said += 1;
         if self.said.is_none_or(|at| at.elapsed() >= SAY_EVERY) {
             let n = self.since_said;
@@ -108,7 +141,7 @@ impl Refused {
     }
 }
 
-fn bind(address: SocketAddr, neighbours: &Neighbours) -> io::Result<TcpListener> {
+fn bind(address: SocketAddr, neighbours: &Neighbours) -> io::Result<Listener> {
     match open(address, neighbours) {
         // A kernel without IPv6 still has all of IPv4.
         Err(e) if e.raw_os_error() == Some(libc::EAFNOSUPPORT) && address.ip().is_unspecified() => {
@@ -118,7 +151,7 @@ fn bind(address: SocketAddr, neighbours: &Neighbours) -> io::Result<TcpListener>
     }
 }
 
-fn open(address: SocketAddr, neighbours: &Neighbours) -> io::Result<TcpListener> {
+fn open(address: SocketAddr, neighbours: &Neighbours) -> io::Result<Listener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {
         // [::] takes both families; an address of its own is what it is.
@@ -130,8 +163,10 @@ fn open(address: SocketAddr, neighbours: &Neighbours) -> io::Result<TcpListener>
     socket.bind(&address.into())?;
     // Before it listens: a connection that came earlier would be one that nothing vouches for.
     neighbours.secure_listener(&socket, address.is_ipv6());
+    // Accepted sockets inherit it: a stranger's is reset by its close alone.
+    socket.set_linger(Some(Duration::ZERO))?;
     socket.listen(BACKLOG)?;
-    TcpListener::from_std(socket.into())
+    sockopt::register(socket)
 }
 
 fn trouble(what: String) -> Input {

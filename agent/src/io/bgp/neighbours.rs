@@ -14,11 +14,13 @@ use petiole_node::bgp::{ConnId, PeerId};
 use petiole_node::config::{Neighbour, PeerSettings};
 use rustix::net::netdevice::index_to_name;
 use socket2::Socket;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
 use super::counters::Dropped;
 use super::key::Key;
+use super::listen::Listener;
+use super::signature::Signature;
 use super::{sockopt, ttl};
 
 /// How many looks in a row a drop is remembered for that was not followed by another: a leaf may dial only every two minutes.
@@ -32,7 +34,7 @@ pub(super) struct Neighbours(Mutex<Table>);
 struct Table {
     leaves: BTreeMap<PeerId, Leaf>,
     /// The listening socket, and whether it is one of IPv6.
-    listener: Option<(Weak<TcpListener>, bool)>,
+    listener: Option<(Weak<Listener>, bool)>,
 }
 
 #[derive(Debug)]
@@ -58,6 +60,9 @@ struct Leaf {
 #[derive(Debug)]
 struct KeyFile {
     path: PathBuf,
+    how: Signature,
+    /// Why the kernel cannot sign so: then there is no session, whatever the key.
+    impossible: Option<String>,
     /// In words where there is none.
     key: Result<Key, String>,
     /// The last look found none; only the second in a row counts, for a file may be seen while it is written.
@@ -95,7 +100,7 @@ impl Neighbours {
                 Neighbour::Interface(name) => PeerId::of_interface(name)?,
             };
             let leaf = Leaf {
-                key: settings.password_file.clone().map(KeyFile::new),
+                key: Signature::wanted(settings).map(KeyFile::new),
                 ttl_security: settings.ttl_security,
                 patience: patience(settings.hold_time),
                 deaf: None,
@@ -208,7 +213,7 @@ impl Neighbours {
     }
 
     /// The socket that listens; its keys change with the files from now on.
-    pub(super) fn set_listener(&self, listener: &Arc<TcpListener>, v6_socket: bool) {
+    pub(super) fn set_listener(&self, listener: &Arc<Listener>, v6_socket: bool) {
         self.table().listener = Some((Arc::downgrade(listener), v6_socket));
     }
 
@@ -225,12 +230,12 @@ impl Neighbours {
         }
         // The kernel counts for all leaves together; only those without a connection can have caused it.
         let suspects = |signed: bool| {
-            let down = leaves.values().filter(|leaf| leaf.key.is_some() == signed && !leaf.is_connected());
+            let down = leaves.values().filter(|leaf| leaf.md5().is_some() == signed && !leaf.is_connected());
             down.count()
         };
         let (signed, unsigned) = (suspects(true), suspects(false));
         for (id, leaf) in leaves.iter_mut() {
-            let suspects = if leaf.key.is_some() { signed } else { unsigned };
+            let suspects = if leaf.md5().is_some() { signed } else { unsigned };
             leaf.suspect(*id, dropped, suspects, &mut findings);
         }
         findings
@@ -243,11 +248,19 @@ impl Leaf {
         self.live.iter().any(|live| live.stream.strong_count() > 0 && live.hint.is_empty())
     }
 
+    /// The file with its key of TCP MD5, if it has one: the kernel's counters are those of TCP MD5.
+    fn md5(&self) -> Option<&KeyFile> {
+        self.key.as_ref().filter(|file| file.how == Signature::Md5)
+    }
+
     fn secure(&self, remote: IpAddr, socket: &impl AsFd, v6_socket: bool) -> Result<(), String> {
         if let Some(file) = &self.key {
-            let key = file.key.as_ref().map_err(|words| format!("no TCP MD5 key: {words}"))?;
-            sockopt::sign(socket, v6_socket, remote.to_canonical(), key.bytes()).map_err(|e| cannot_sign(&e))?;
+            file.how.sign(socket, v6_socket, remote.to_canonical(), file.usable()?.bytes())?;
         }
+        self.keep_to_the_link(socket, v6_socket)
+    }
+
+    fn keep_to_the_link(&self, socket: &impl AsFd, v6_socket: bool) -> Result<(), String> {
         if self.ttl_security {
             let set = sockopt::only_from_the_link(socket, v6_socket);
             set.map_err(|e| format!("this kernel cannot keep a socket to the link (ttl_security): {e}"))?;
@@ -258,7 +271,11 @@ impl Leaf {
     fn secure_stream(&self, stream: &TcpStream) -> Result<(), String> {
         let ends = stream.peer_addr().and_then(|remote| Ok((remote, stream.local_addr()?)));
         let (remote, local) = ends.map_err(|e| format!("the connection is gone: {e}"))?;
-        self.secure(remote.ip(), &stream, local.is_ipv6())
+        let v6_socket = local.is_ipv6();
+        if let Some(file) = &self.key {
+            file.how.renew(stream, v6_socket, remote.ip().to_canonical(), file.usable()?.bytes())?;
+        }
+        self.keep_to_the_link(&stream, v6_socket)
     }
 
     /// A key was read from the file, or could not be.
@@ -266,7 +283,7 @@ impl Leaf {
         &mut self,
         id: PeerId,
         found: Result<Key, String>,
-        listener: Option<&(Arc<TcpListener>, bool)>,
+        listener: Option<&(Arc<Listener>, bool)>,
         findings: &mut Vec<Finding>,
     ) {
         let Some(file) = &mut self.key else { return };
@@ -276,8 +293,8 @@ impl Leaf {
         }
         let (was_there, path) = (file.key.is_ok(), file.path.display());
         match &found {
-            Ok(_) => tracing::info!("the TCP MD5 key for {id} in {path} is used from now on"),
-            Err(words) if was_there => tracing::warn!("the TCP MD5 key for {id} is used no more: {words}"),
+            Ok(_) => tracing::info!("the {} key for {id} in {path} is used from now on", file.how.name()),
+            Err(words) if was_there => tracing::warn!("the {} key for {id} is used no more: {words}", file.how.name()),
             Err(_) => {}
         }
         file.key = found;
@@ -303,7 +320,7 @@ impl Leaf {
 
     /// What the kernel dropped may have been this leaf's.
     fn suspect(&mut self, id: PeerId, dropped: Dropped, suspects: usize, findings: &mut Vec<Finding>) {
-        let (signed, near) = (self.key.is_some(), self.ttl_security);
+        let (signed, near) = (self.md5().is_some(), self.ttl_security);
         for live in &mut self.live {
             let Some(stream) = live.stream.upgrade() else { continue };
             let silent = sockopt::last_received(&stream).unwrap_or_default();
@@ -330,10 +347,12 @@ impl Leaf {
         let meanwhile = dropped.since(self.dropped_before);
         let words = meanwhile.words(signed, near, suspects);
         if let Some(conn) = self.dialling {
-            let hint = match (&words, signed) {
-                (Some(words), _) => format!("no answer from {id}, and {words}"),
-                (None, true) => format!("no answer from {id}; one that has another key, or none, gives none"),
-                (None, false) => String::new(),
+            let hint = match words.as_ref() {
+                Some(words) => format!("no answer from {id}, and {words}"),
+                None if self.key.is_some() => {
+                    format!("no answer from {id}; one that has another key, or none, gives none")
+                }
+                None => String::new(),
             };
             if hint != self.hint {
                 self.hint.clone_from(&hint);
@@ -341,9 +360,10 @@ impl Leaf {
             }
         }
         let why = match (&self.key, &self.deaf) {
+            (Some(KeyFile { impossible: Some(words), .. }), _) => Some(words.clone()),
             (Some(KeyFile { key: Err(words), .. }), _) => Some(words.clone()),
             (_, Some(words)) => Some(format!("its connections are not accepted: {words}")),
-            (key, None) => meanwhile.trouble(key.as_ref().map(|file| file.path.as_path()), near),
+            (_, None) => meanwhile.trouble(self.md5().map(|file| file.path.as_path()), near),
         };
         let trouble = why.map(|why| format!("no session with {id}: {why}")).unwrap_or_default();
         if trouble != self.trouble {
@@ -369,8 +389,17 @@ impl Drop for Dialling {
 }
 
 impl KeyFile {
-    fn new(path: PathBuf) -> Self {
-        Self { key: Key::read(&path), path, missed: false }
+    fn new((how, path): (Signature, PathBuf)) -> Self {
+        Self { key: Key::read(&path), impossible: how.impossible(), path, how, missed: false }
+    }
+
+    /// The key to sign with.
+    fn usable(&self) -> Result<&Key, String> {
+        match (&self.impossible, &self.key) {
+            (Some(words), _) => Err(words.clone()),
+            (None, Ok(key)) => Ok(key),
+            (None, Err(words)) => Err(format!("no {} key: {words}", self.how.name())),
+        }
     }
 }
 
@@ -382,23 +411,14 @@ fn patience(hold_time: Duration) -> Duration {
 
 /// Give the listener the key, or where there is none one that nobody has: so no connection without it ever waits to be taken.
 fn listen_with(file: &KeyFile, socket: &impl AsFd, leaf: IpAddr, v6_socket: bool) -> Result<(), String> {
+    if let Some(words) = &file.impossible {
+        return Err(words.clone());
+    }
     let key = match &file.key {
         Ok(key) => key.clone(),
         Err(_) => Key::nobodys()?,
     };
-    sockopt::sign(socket, v6_socket, leaf, key.bytes()).map_err(|e| cannot_sign(&e))
-}
-
-fn cannot_sign(error: &std::io::Error) -> String {
-    match error.raw_os_error() {
-        Some(libc::ENOPROTOOPT) => {
-            "this kernel has no TCP MD5 signatures: it needs CONFIG_TCP_MD5SIG, or no password_file".to_owned()
-        }
-        Some(libc::ENOMEM) => {
-            "the kernel has no memory for another TCP MD5 key: raise the sysctl net.core.optmem_max".to_owned()
-        }
-        _ => format!("the kernel does not take the TCP MD5 key: {error}"),
-    }
+    file.how.replace(socket, v6_socket, leaf, key.bytes())
 }
 
 impl Dropped {

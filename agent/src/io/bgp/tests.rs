@@ -1,3 +1,4 @@
+mod ao;
 mod gtsm;
 mod md5;
 
@@ -28,6 +29,7 @@ fn leaf(address: &str) -> PeerSettings {
         policy: PeerPolicy::default(),
         local_address: None,
         password_file: None,
+        tcp_ao: None,
         ttl_security: false,
         graceful_restart: None,
     }

@@ -414,6 +414,10 @@ fn what_secures_a_session_and_can_not() {
                 "8:17: `password_file` in [[bgp.peer]] does not go with `interface`: the key of a signature hangs on an address; write the leaf's `address`, or take `password_file` out",
             ),
             (
+                "tcp_ao = { key_file = \"/k\" }",
+                "8:10: `tcp_ao` in [[bgp.peer]] does not go with `interface`: the key of a signature hangs on an address; write the leaf's `address`, or take `tcp_ao` out",
+            ),
+            (
                 r#"local_address = "10.0.0.1""#,
                 "8:17: `local_address` in [[bgp.peer]] does not go with `interface`: an unnumbered session has the link's own; write the leaf's `address`, or take `local_address` out",
             ),
@@ -436,8 +440,20 @@ fn what_secures_a_session_and_can_not() {
                 "8:17: `local_address` in [[bgp.peer]] is 0.0.0.0, which is every address; without the key it is the uplink's: write an address of this node, of the family of `address`",
             ),
             (
-                r#"tcp_ao = { key_file = "/k" }"#,
-                "8:1: `tcp_ao` in [[bgp.peer]] is known, but this version has no TCP-AO (RFC 5925): remove it",
+                "password_file = \"/k\"\ntcp_ao = { key_file = \"/k\" }",
+                "9:10: [[bgp.peer]] has both `password_file` and `tcp_ao`, and a connection has one of the two signatures (RFC 5925): keep that which the leaf has",
+            ),
+            (
+                r#"tcp_ao = { key_file = "/k", algorithm = "md5" }"#,
+                r#"8:41: there is no algorithm "md5" of tcp_ao: write "hmac-sha-1-96" or "aes-128-cmac-96""#,
+            ),
+            (
+                r#"tcp_ao = { send_id = 256, key_file = "/k" }"#,
+                "8:22: `send_id` in tcp_ao is 256: write a number from 0 to 255",
+            ),
+            (
+                "tcp_ao = {}",
+                "8:10: tcp_ao needs `key_file`: write the file with the key, key_file = \"/etc/petiole/leaf.key\"",
             ),
         ],
     );

@@ -64,7 +64,7 @@ listen_address = "127.0.0.1:9179""#,
         peer,
         &[(
             r#"holdtime = "9s""#,
-            r#"8:1: [[bgp.peer]] has no key "holdtime": did you mean "hold_time"? Its keys are address, interface, asn, hold_time, port, passive, bfd, max_prefix, role, strict_role, communities, send_hold_time, delay_open, add_path_receive, local_address, password_file, ttl_security, graceful_restart"#,
+            r#"8:1: [[bgp.peer]] has no key "holdtime": did you mean "hold_time"? Its keys are address, interface, asn, hold_time, port, passive, bfd, max_prefix, role, strict_role, communities, send_hold_time, delay_open, add_path_receive, local_address, password_file, tcp_ao, ttl_security, graceful_restart"#,
         )],
     );
     check(

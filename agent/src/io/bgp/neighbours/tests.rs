@@ -26,11 +26,3 @@ fn drops_mean_only_what_the_leafs_settings_let_them_mean() {
     let more = Dropped { wrong: 30, ..SOME };
     assert_eq!(SOME.trouble(Some(Path::new("/k")), false), more.trouble(Some(Path::new("/k")), false));
 }
-
-#[test]
-fn what_cannot_be_signed_is_said_with_what_to_do() {
-    let words = |code| cannot_sign(&std::io::Error::from_raw_os_error(code));
-    assert!(words(libc::ENOPROTOOPT).contains("CONFIG_TCP_MD5SIG"));
-    assert!(words(libc::ENOMEM).contains("net.core.optmem_max"));
-    assert!(words(libc::EPERM).contains("does not take the TCP MD5 key"));
-}
