@@ -99,6 +99,14 @@ pub(crate) fn take_over(block: &mut Block, owner: Owner, claimed: String) {
     block.sequence_number = block.sequence_number.wrapping_add(1);
 }
 
+/// Makes it nobody's, as Calico leaves a block that is still used when its owner goes.
+pub(crate) fn disown(block: &mut Block) {
+    block.affinity = None;
+    block.affinity_claim_time = None;
+    block.host_affinity = None;
+    block.sequence_number = block.sequence_number.wrapping_add(1);
+}
+
 /// Allocations share attributes that are equal.
 fn point_to(block: &mut Block, ordinal: u16, attribute: Attribute) {
     let attributes = block.attributes.get_or_insert_default();

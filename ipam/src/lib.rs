@@ -11,7 +11,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use petiole_prefix::Prefix;
-use petiole_store::key::{IPAM_PREFIX, Key, POOLS_PREFIX, RESERVATIONS_PREFIX};
+use petiole_store::key::{FORGOTTEN_PREFIX, IPAM_PREFIX, Key, POOLS_PREFIX, RESERVATIONS_PREFIX};
 use petiole_store::{Compare, Fact, KeyValue, Op, OpResult, Revision, StoreError, Txn, TxnOutcome, UnixNanos};
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
@@ -22,6 +22,7 @@ mod claim;
 mod plan;
 mod pools;
 pub mod problem;
+pub mod reclaim;
 mod report;
 mod requests;
 mod slot;
@@ -32,6 +33,7 @@ mod want;
 
 use pools::Pools;
 pub use problem::{Exhausted, Problem};
+use reclaim::Reclaim;
 use requests::{Ask, Pending};
 use slot::{Slot, SlotState};
 use spare::Recent;
@@ -43,7 +45,7 @@ use view::View;
 use want::Want;
 
 /// The prefixes of the store whose facts an [`Ipam`] needs.
-pub const WATCHED_PREFIXES: [&str; 3] = [IPAM_PREFIX, POOLS_PREFIX, RESERVATIONS_PREFIX];
+pub const WATCHED_PREFIXES: [&str; 4] = [IPAM_PREFIX, POOLS_PREFIX, RESERVATIONS_PREFIX, FORGOTTEN_PREFIX];
 
 /// How long a request may wait for the store or for a block.
 const REQUEST_PATIENCE: Duration = Duration::from_secs(10);
@@ -80,6 +82,7 @@ pub struct Ipam {
     exhausted: BTreeSet<Want>,
     /// What was seen of this node's blocks lately.
     recent: Recent,
+    reclaim: Reclaim,
     /// Something changed since the last plan.
     dirty: bool,
 }
@@ -119,6 +122,7 @@ impl Ipam {
             demand: BTreeSet::new(),
             exhausted: BTreeSet::new(),
             recent: Recent::default(),
+            reclaim: Reclaim::default(),
             dirty: false,
         }
     }
@@ -256,10 +260,11 @@ impl Ipam {
     pub fn poll_timeout(&self) -> Option<(Duration, IpamTimer)> {
         let retries = self.slots.values().filter(|s| !s.busy && s.not_before > self.now);
         let retries = retries.map(|s| (s.not_before, IpamTimer::Retry));
+        let reclaims = self.reclaim_due().map(|at| (at, IpamTimer::Reclaim));
         let returns = self.recent.due().map(|at| (at, IpamTimer::Return));
         let in_doubt = self.doubts.values().flat_map(|d| d.requests.iter().map(|(pending, _)| pending));
         let deadlines = self.queue.iter().chain(in_doubt).map(|p| (p.deadline, IpamTimer::RequestPatience));
-        retries.chain(returns).chain(deadlines).min()
+        retries.chain(returns).chain(reclaims).chain(deadlines).min()
     }
 
     /// The blocks that this node may announce: those whose value names it and whose affinity is confirmed, and, until the
@@ -330,6 +335,8 @@ impl Ipam {
                     self.view.learn(key, found.as_ref(), at);
                     if slot == Slot::Requests {
                         self.read.insert(key.clone(), found.clone());
+                    } else if slot == Slot::Reclaim {
+                        self.reclaim.read.insert(key.clone(), found.clone());
                     }
                 }
                 // The driver mixed up its answers; the watch will tell.

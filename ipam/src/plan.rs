@@ -37,6 +37,7 @@ impl Ipam {
             self.plan_claims();
             self.plan_repairs();
             self.plan_returns();
+            self.plan_reclaims();
             if !self.plan_requests() {
                 break;
             }
@@ -332,7 +333,7 @@ impl Ipam {
         self.send(Flight { slot, txn, is_read_back: false, requests: Vec::new() });
     }
 
-    fn send(&mut self, flight: Flight) {
+    pub(crate) fn send(&mut self, flight: Flight) {
         self.slots.entry(flight.slot).or_default().busy = true;
         self.next_txn += 1;
         let id = TxnId(self.next_txn);

@@ -90,6 +90,17 @@ pub enum Problem {
         /// The key of the other node's affinity.
         key: String,
     },
+    /// A forgotten node shows signs of life, or nobody can tell whether it does.
+    #[error(
+        "node {node} is to be forgotten, but its blocks or addresses are still announced, or no leaf is in sync to tell: nothing of \
+         it is freed; stop it, or delete {key}"
+    )]
+    ForgottenAlive {
+        /// The node.
+        node: String,
+        /// The key of the order to forget it.
+        key: String,
+    },
     /// A transaction keeps failing.
     #[error("the store refuses to {what}: {error}; it is tried again")]
     TxnRefused {

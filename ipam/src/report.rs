@@ -59,6 +59,10 @@ impl Ipam {
                 problems.push(Problem::TxnRefused { what: slot.purpose(), error: error.clone() });
             }
         }
+        problems.extend(
+            self.forgotten_but_alive()
+                .map(|node| Problem::ForgottenAlive { node: node.clone(), key: Key::forgotten(node).to_string() }),
+        );
         if self.settings.want_block && self.view.was_in_sync {
             self.claim_problems(&mut problems);
         }

@@ -22,6 +22,8 @@ pub(crate) enum Slot {
     Repair(Prefix),
     /// Give an empty block back.
     Return(Prefix),
+    /// Free what a forgotten node held.
+    Reclaim,
     /// Claim a block.
     Claim(Family),
     /// Carry out requests.
@@ -35,6 +37,7 @@ impl Slot {
             Self::Pool(cidr) => format!("create pool {cidr}"),
             Self::Repair(cidr) => format!("repair block {cidr}"),
             Self::Return(cidr) => format!("give back the empty block {cidr}"),
+            Self::Reclaim => "free what a forgotten node held".to_owned(),
             Self::Claim(family) => format!("claim an {family} block"),
             Self::Requests => "assign or release addresses".to_owned(),
         }

@@ -6,8 +6,11 @@ use petiole_prefix::Family;
 use proptest::prelude::*;
 
 mod borrowing;
+mod calico;
 mod cases;
 mod choice;
+mod reclaim;
+mod simulation;
 mod spare;
 mod world;
 

@@ -142,6 +142,8 @@ pub struct PoolView {
 pub enum IpamTimer {
     /// A transaction that failed is tried again.
     Retry,
+    /// What a forgotten node held may be freed.
+    Reclaim,
     /// A block has been empty for so long that it is given back.
     Return,
     /// A request has waited as long as it may.

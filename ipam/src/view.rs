@@ -7,7 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use petiole_prefix::Prefix;
 use petiole_store::key::{IPAM_PREFIX, Key, Owner};
-use petiole_store::value::{Affinity, Attribute, Block, Handle, IpamConfig, Pool, Reservation, Value, ValueError};
+use petiole_store::value::{
+    Affinity, Attribute, Block, Forgotten, Handle, IpamConfig, Pool, Reservation, Value, ValueError,
+};
 use petiole_store::{Fact, KeyValue, Revision};
 
 /// A value with the revision of its last write.
@@ -55,6 +57,8 @@ pub(crate) struct View {
     pub(crate) pools: BTreeMap<String, Pool>,
     pub(crate) reservations: BTreeMap<String, Vec<Prefix>>,
     pub(crate) config: IpamConfig,
+    /// Nodes that an operator says are gone for good.
+    pub(crate) forgotten: BTreeMap<String, At<Forgotten>>,
     /// Keys whose values cannot be read, and why.
     pub(crate) garbage: BTreeMap<String, String>,
     /// Blocks whose value names this node.
@@ -81,6 +85,7 @@ impl View {
             pools: BTreeMap::new(),
             reservations: BTreeMap::new(),
             config: IpamConfig::default(),
+            forgotten: BTreeMap::new(),
             garbage: BTreeMap::new(),
             mine: BTreeSet::new(),
             kept: BTreeSet::new(),
@@ -173,7 +178,8 @@ impl View {
             Ok(Key::IpamConfig) => self.apply_config(kv).err(),
             Ok(Key::Pool(name)) => self.apply_pool(name, kv).err(),
             Ok(Key::Reservation(name)) => self.apply_reservation(name, kv).err(),
-            Ok(Key::CustomFilter { .. } | Key::Own(_)) | Err(petiole_store::KeyError::Foreign(_)) => None,
+            Ok(own @ Key::Own(_)) => self.apply_forgotten(&own, kv).err(),
+            Ok(Key::CustomFilter { .. }) | Err(petiole_store::KeyError::Foreign(_)) => None,
             Err(e) => kv.map(|_| e.into()),
         };
         if let Some(error) = error {
@@ -273,6 +279,17 @@ impl View {
             None => IpamConfig::default(),
             Some(kv) => IpamConfig::decode(&kv.key, &kv.value)?,
         };
+        Ok(())
+    }
+
+    fn apply_forgotten(&mut self, key: &Key, kv: Option<&KeyValue>) -> Result<(), ValueError> {
+        let Some(node) = key.forgotten_node().map(str::to_owned) else { return Ok(()) };
+        // One that cannot be read frees nothing.
+        self.forgotten.remove(&node);
+        if let Some(kv) = kv {
+            let value = Forgotten::decode(&kv.key, &kv.value)?;
+            self.forgotten.insert(node, At { value, mod_revision: kv.mod_revision });
+        }
         Ok(())
     }
 

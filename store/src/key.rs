@@ -20,6 +20,10 @@ pub const RESERVATIONS_PREFIX: &str = "/calico/resources/v3/projectcalico.org/ip
 pub const FILTERS_PREFIX: &str = "/calico/bgp/v1/global/custom_filters/";
 /// What is Petiole's own.
 pub const OWN_PREFIX: &str = "/petiole/v1/";
+/// Nodes that an operator says are gone for good.
+pub const FORGOTTEN_PREFIX: &str = "/petiole/v1/forgotten/";
+
+const FORGOTTEN: &str = "forgotten/";
 
 const BLOCKS_PREFIX: &str = "/calico/ipam/v2/assignment/";
 const HOST_PREFIX: &str = "/calico/ipam/v2/host/";
@@ -161,6 +165,19 @@ impl Key {
             };
         }
         Err(KeyError::Foreign(text.to_owned()))
+    }
+
+    /// The key that says that a node is gone for good.
+    #[must_use]
+    pub fn forgotten(node: &str) -> Self {
+        Self::Own(format!("{FORGOTTEN}{node}"))
+    }
+
+    /// The node that this key says is gone for good.
+    #[must_use]
+    pub fn forgotten_node(&self) -> Option<&str> {
+        let Self::Own(rest) = self else { return None };
+        rest.strip_prefix(FORGOTTEN).filter(|node| is_name(node))
     }
 
     /// The key of a node's affinity to a block.

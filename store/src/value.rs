@@ -15,12 +15,14 @@ use crate::key::{Key, KeyError};
 mod affinity;
 mod block;
 mod config;
+mod forgotten;
 mod handle;
 mod pool;
 
 pub use affinity::{Affinity, AffinityState};
 pub use block::{Attribute, Block};
 pub use config::IpamConfig;
+pub use forgotten::Forgotten;
 pub use handle::Handle;
 pub use pool::{Encapsulation, Metadata, Pool, PoolSpec, Reservation};
 

@@ -9,6 +9,8 @@ use petiole_store::{Change, Memory};
 
 use super::*;
 
+mod faults;
+
 pub(super) struct Node {
     pub(super) name: String,
     pub(super) ipam: Ipam,
@@ -37,6 +39,8 @@ pub(super) struct World {
     pub(super) txns: usize,
     /// Of 256: how often a transaction's answer is lost, before and after it is carried out.
     pub(super) lose: u8,
+    /// Whether every answer is held against the store in the moment in which it is given.
+    strict: bool,
     /// Transactions that were given up as lost, and are carried out later.
     late: Vec<Txn>,
     /// Who owned what at any revision, to see that nothing was ever owned by two.
@@ -52,6 +56,7 @@ impl World {
             now: Duration::ZERO,
             txns: 0,
             lose: 0,
+            strict: false,
             late: Vec::new(),
             owners: BTreeMap::new(),
         }
@@ -141,6 +146,7 @@ impl World {
     }
 
     fn apply(&mut self, txn: &Txn) -> Result<TxnOutcome, StoreError> {
+        let before = self.touched(txn);
         let applied = self.store.apply(txn)?;
         for change in &applied.changes {
             let Ok(Key::Block(cidr)) = Key::parse(change.key()) else { continue };
@@ -150,6 +156,7 @@ impl World {
                 }
                 Change::Put(kv) => {
                     let Ok(block) = Block::decode(&kv.key, &kv.value) else { continue };
+                    self.watch_holders(before.get(&cidr), &block);
                     let Some(owner) = block.owner() else {
                         self.owners.remove(&cidr);
                         continue;
@@ -252,8 +259,15 @@ impl World {
         while let Some((id, txn)) = node.ipam.poll_txn() {
             node.asked.push(Asked::Txn(id, txn));
         }
+        let mut replies = Vec::new();
         while let Some(reply) = node.ipam.poll_reply() {
-            node.replies.push(reply);
+            replies.push(reply);
+        }
+        for (id, reply) in replies {
+            if self.strict {
+                assert!(self.is_committed(n, id, &reply), "answered before it was committed");
+            }
+            self.nodes[n].replies.push((id, reply));
         }
     }
 
@@ -451,6 +465,25 @@ impl World {
                 mine.iter().map(|c| Key::host_affinity(&node.name, *c).to_string()).collect();
             assert_eq!(affinities, wanted, "affinities of {} agree with blocks", node.name);
         }
+    }
+
+    /// The blocks that a transaction may write, as they are.
+    fn touched(&self, txn: &Txn) -> BTreeMap<Prefix, Block> {
+        let keys = txn.then.iter().filter_map(|op| self.store.get(op.key()));
+        keys.filter_map(|kv| Block::decode(&kv.key, &kv.value).ok()).map(|b| (b.cidr, b)).collect()
+    }
+
+    /// Key, value and revision of everything under a prefix.
+    pub(super) fn keys(&self, prefix: &str) -> Vec<(String, Vec<u8>, Revision)> {
+        self.store.list(prefix).map(|kv| (kv.key.clone(), kv.value.clone(), kv.mod_revision)).collect()
+    }
+
+    pub(super) fn revision_of(&self, key: &Key) -> Option<Revision> {
+        self.store.get(&key.to_string()).map(|kv| kv.mod_revision)
+    }
+
+    pub(super) const fn now(&self) -> Duration {
+        self.now
     }
 
     pub(super) fn blocks(&self) -> BTreeMap<Prefix, Block> {

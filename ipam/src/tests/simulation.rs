@@ -1,0 +1,259 @@
+//! Whole clusters under fire, each decided by one seed: lag, lost and late answers, broken watches, compaction, crashes between
+//! any two steps, and nodes that still run Calico.
+
+use super::calico::Calico;
+use super::*;
+use crate::check::{Finding, Found, check};
+
+/// More where `cargo xtask simulate` asks for more; read when this is compiled, for a pure crate has no environment.
+fn seeds() -> u64 {
+    option_env!("PETIOLE_SEEDS").and_then(|n| n.parse().ok()).unwrap_or(150)
+}
+
+struct Cluster {
+    world: World,
+    pools: Vec<PoolSpec>,
+    calicos: Vec<Calico>,
+    /// What each handle was told to hold, on which node, since its last release.
+    holds: BTreeMap<String, BTreeSet<IpAddr>>,
+    /// Handles of which nobody knows; the runtime gives them back.
+    unsure: BTreeSet<(usize, String)>,
+    last_id: u64,
+}
+
+impl Cluster {
+    fn new(seed: u64, with_calico: bool) -> Self {
+        let mut world = World::seeded(seed);
+        let size = if world.below(32) == 0 { 50 } else { [5, 5, 5, 6, 8, 12][world.below(6)] };
+        world.lose = [0, 10, 40, 90][world.below(4)];
+        let bits = 2 + world.below(5);
+        let pools = vec![spec(&format!("10.0.0.0/{}", 30 - bits), 30), spec("fd00::/123", 126)];
+        if world.below(2) == 0 {
+            let cooldown = if with_calico { 0 } else { world.below(3) * 20 };
+            let config = format!("{{\"auto_allocate_blocks\":true,\"ipCooldownSeconds\":{cooldown}}}");
+            world.put("/calico/ipam/v2/config", config);
+        } else if world.below(2) == 0 {
+            world.put("/calico/ipam/v2/config", r#"{"strict_affinity":true,"auto_allocate_blocks":true}"#);
+        }
+        let mut calicos = Vec::new();
+        for i in 0..size {
+            if with_calico && i % 2 == 1 {
+                calicos.push(Calico::new(&format!("calico{i}"), pools[0]));
+            } else {
+                world.worker(&format!("worker{i}"), &pools);
+            }
+        }
+        Self { world, pools, calicos, holds: BTreeMap::new(), unsure: BTreeSet::new(), last_id: 0 }
+    }
+
+    fn size(&self) -> usize {
+        self.world.nodes().count()
+    }
+
+    fn ask(&mut self, n: usize, ask: Ask) {
+        self.last_id += 1;
+        self.world.ask(n, self.last_id, ask);
+        self.hear();
+    }
+
+    /// Takes in the answers, each of which must be true when it is given.
+    fn hear(&mut self) {
+        for n in 0..self.size() {
+            for (ask, reply) in self.world.answers(n) {
+                match (ask, reply) {
+                    (Ask::Assign(request), Ok(addresses)) => {
+                        assert_eq!(addresses.len(), request.families.len());
+                        self.holds.entry(request.handle).or_default().extend(addresses);
+                    }
+                    (Ask::Release(ReleaseTarget::Handle(handle)), Ok(_)) => {
+                        self.holds.remove(&handle);
+                        self.unsure.remove(&(n, handle));
+                    }
+                    (
+                        Ask::Assign(AssignRequest { handle, .. }) | Ask::Release(ReleaseTarget::Handle(handle)),
+                        Err(_),
+                    ) => {
+                        self.holds.remove(&handle);
+                        self.unsure.insert((n, handle));
+                    }
+                    (Ask::Release(ReleaseTarget::Address(_)), _) => {}
+                }
+            }
+        }
+    }
+
+    fn act(&mut self) {
+        let n = self.world.below(self.size());
+        let handle = format!("n{n}p{}", self.world.below(6));
+        match self.world.below(16) {
+            0..=4 if self.world.is_alive(n) => {
+                let families = [&[Family::V4][..], &[Family::V6], &Family::BOTH][self.world.below(3)];
+                self.ask(n, assign(&handle, families));
+            }
+            5..=7 if self.world.is_alive(n) => self.ask(n, release(&handle)),
+            8..=11 => {
+                let steps = 1 + self.world.below(40);
+                self.world.some(steps);
+            }
+            12 if self.world.is_alive(n) => {
+                self.hear();
+                let unanswered = self.world.crash(n);
+                self.lost(n, unanswered);
+            }
+            13 => self.world.store.compact(Revision::MAX),
+            14 if self.world.below(8) == 0 => self.world.pass(Duration::from_secs(700)),
+            _ => self.calico(),
+        }
+        self.hear();
+    }
+
+    fn lost(&mut self, n: usize, handles: Vec<String>) {
+        for handle in handles {
+            self.holds.remove(&handle);
+            self.unsure.insert((n, handle));
+        }
+    }
+
+    /// A node with Calico does something, or dies, or becomes one of ours, or one of ours becomes one with Calico.
+    fn calico(&mut self) {
+        if self.calicos.is_empty() {
+            return;
+        }
+        let at = self.world.below(self.calicos.len());
+        for _ in 0..=self.world.below(12) {
+            let handle = format!("c{at}p{}", self.world.below(4));
+            let what = self.world.below(40);
+            let calico = &mut self.calicos[at];
+            match what {
+                0 => calico.die(),
+                1 => {
+                    calico.die();
+                    let name = std::mem::take(&mut calico.name);
+                    if !name.is_empty() {
+                        self.world.worker(&name, &self.pools);
+                    }
+                }
+                2 => {
+                    let n = self.world.below(self.size());
+                    if self.world.is_alive(n) && n > 0 {
+                        self.hear();
+                        let unanswered = self.world.remove(n);
+                        self.lost(n, unanswered);
+                        let name = self.world.node(n).name.clone();
+                        self.calicos.push(Calico::new(&name, self.pools[0]));
+                    }
+                }
+                _ if calico.name.is_empty() => return,
+                3..=5 if calico.is_idle() => calico.release(&handle, &self.world),
+                6 if calico.is_idle() => calico.give_back(&self.world),
+                _ if calico.is_idle() => calico.assign(&handle),
+                _ => calico.step(&mut self.world),
+            }
+        }
+    }
+
+    /// All comes to rest, and is repaired.
+    fn settle(&mut self) {
+        self.world.lose = 0;
+        self.world.run();
+        self.world.be_punctual();
+        for calico in &mut self.calicos {
+            while !calico.is_idle() {
+                calico.step(&mut self.world);
+            }
+        }
+        self.world.run();
+        self.hear();
+        // Who does not know whether a pod was wired gives it back, as a runtime does.
+        for (n, handle) in self.unsure.clone() {
+            let n = if self.world.is_alive(n) { n } else { 0 };
+            self.ask(n, release(&handle));
+            self.unsure.remove(&(n, handle));
+        }
+        let dead: Vec<String> = self.calicos.iter().flat_map(|c| c.unsure.iter().cloned()).collect();
+        for handle in dead {
+            self.ask(0, release(&handle));
+        }
+        self.world.run();
+        self.hear();
+        let left: Vec<Finding> = self.found().into_iter().map(|f| f.finding).collect();
+        if self.calicos.is_empty() {
+            assert_eq!(left, [], "nothing needs a repair where all are ours");
+        }
+        for found in self.found() {
+            if let Some(txn) = found.repair {
+                assert!(self.world.transact(&txn).succeeded);
+            }
+        }
+        self.world.run();
+        let left: Vec<Finding> = self.found().into_iter().map(|f| f.finding).collect();
+        let is_on_its_way = |f: &Finding| {
+            matches!(
+                f,
+                Finding::Unconfirmed { .. }
+                    | Finding::AffinityWithoutBlock { .. }
+                    | Finding::AffinityToOthersBlock { .. }
+            )
+        };
+        assert!(left.iter().all(is_on_its_way), "{left:?}");
+    }
+
+    fn found(&self) -> Vec<Found> {
+        let kvs: Vec<KeyValue> = self.world.store.list("").cloned().collect();
+        check(&kvs, None, self.world.wall())
+    }
+
+    /// Everything that is held is held by who was told so, and nothing else is.
+    fn judge(&mut self) {
+        self.world.check();
+        let mut expected = self.holds.clone();
+        for calico in &self.calicos {
+            for (handle, addr) in calico.holds.iter().filter(|(h, _)| !calico.unsure.contains(*h)) {
+                expected.insert(handle.clone(), BTreeSet::from([*addr]));
+            }
+        }
+        let mut stored: BTreeMap<String, BTreeSet<IpAddr>> = BTreeMap::new();
+        for block in self.world.blocks().values() {
+            for (ordinal, attribute) in block.live() {
+                let handle = attribute.handle_id.get().unwrap().clone();
+                stored.entry(handle).or_default().extend(block.address(ordinal));
+            }
+        }
+        assert_eq!(stored, expected);
+        // Given back, nothing remains.
+        for handle in expected.into_keys() {
+            self.ask(0, release(&handle));
+        }
+        self.world.run();
+        self.hear();
+        assert!(self.world.blocks().values().all(|b| b.live().next().is_none()));
+        assert!(self.world.keys("/calico/ipam/v2/handle/").is_empty());
+    }
+}
+
+fn run(seed: u64, with_calico: bool) {
+    let mut cluster = Cluster::new(seed, with_calico);
+    let deeds = 20 + cluster.world.below(60);
+    for _ in 0..deeds {
+        cluster.act();
+    }
+    cluster.settle();
+    cluster.judge();
+}
+
+fn run_all(with_calico: bool) {
+    for seed in 0..seeds() {
+        let result = std::panic::catch_unwind(|| run(seed, with_calico));
+        assert!(result.is_ok(), "seed {seed}");
+    }
+}
+
+#[test]
+fn simulation_of_our_nodes() {
+    run_all(false);
+}
+
+#[test]
+fn simulation_of_a_migration_in_either_order() {
+    run_all(true);
+}

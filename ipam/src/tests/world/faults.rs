@@ -1,0 +1,112 @@
+//! What goes wrong: crashes, restarts, and what a store that is looked at from outside must never show.
+
+use super::*;
+
+impl World {
+    /// A world whose every decision follows from this seed.
+    pub(in crate::tests) fn seeded(seed: u64) -> Self {
+        let mut bytes = [0; 32];
+        bytes[..8].copy_from_slice(&seed.to_le_bytes());
+        Self { rng: ChaCha8Rng::from_seed(bytes), strict: true, ..Self::new(0) }
+    }
+
+    /// The agent dies and starts again, knowing nothing. What it had sent may still be carried out; the handles of the
+    /// requests that it had not answered are returned.
+    pub(in crate::tests) fn crash(&mut self, n: usize) -> Vec<String> {
+        let asked = std::mem::take(&mut self.nodes[n].asked);
+        for asked in asked {
+            if let Asked::Txn(_, txn) = asked
+                && self.dice() < 128
+            {
+                self.late.push(txn);
+            }
+        }
+        let node = &mut self.nodes[n];
+        let answered: BTreeSet<RequestId> = node.replies.iter().map(|(id, _)| *id).collect();
+        let unanswered = node.asks.iter().filter(|(id, _)| !answered.contains(id));
+        let handles = unanswered.filter_map(|(_, ask)| handle_of(ask)).collect();
+        let seed = [self.rng.next_u32() as u8; 32];
+        let settings = node.ipam.settings.clone();
+        node.ipam = Ipam::new(settings, seed, self.now);
+        node.watch = Watch::new(WATCHED_PREFIXES.iter().map(|p| (*p).to_owned()).collect(), seed, self.now);
+        node.alive = true;
+        node.streams.clear();
+        node.answers.clear();
+        node.asks.clear();
+        node.replies.clear();
+        self.drain(n);
+        handles
+    }
+
+    /// The agent goes away for good.
+    pub(in crate::tests) fn remove(&mut self, n: usize) -> Vec<String> {
+        let handles = self.crash(n);
+        self.nodes[n].asked.clear();
+        self.nodes[n].alive = false;
+        handles
+    }
+
+    pub(in crate::tests) fn is_alive(&self, n: usize) -> bool {
+        self.nodes[n].alive
+    }
+
+    /// The answers since they were last taken, with what was asked.
+    pub(in crate::tests) fn answers(&mut self, n: usize) -> Vec<(Ask, Reply)> {
+        let node = &mut self.nodes[n];
+        let replies = std::mem::take(&mut node.replies);
+        replies.into_iter().filter_map(|(id, reply)| Some((node.asks.remove(&id)?, reply))).collect()
+    }
+
+    /// What is answered is in the store, unless it was asked to be released since.
+    pub(super) fn is_committed(&self, n: usize, id: RequestId, reply: &Reply) -> bool {
+        let (Some(Ask::Assign(request)), Ok(addresses)) = (self.nodes[n].asks.get(&id), reply) else { return true };
+        let is_release = |ask: &Ask| matches!(ask, Ask::Release(ReleaseTarget::Handle(h)) if *h == request.handle);
+        let blocks = self.store.list("/calico/ipam/v2/assignment/");
+        let blocks = blocks.filter_map(|kv| Block::decode(&kv.key, &kv.value).ok());
+        let held: Vec<IpAddr> = blocks.flat_map(|b| b.held_by(&request.handle)).collect();
+        self.nodes.iter().flat_map(|n| n.asks.values()).any(is_release) || addresses.iter().all(|a| held.contains(a))
+    }
+
+    /// A number below this, by the seed.
+    pub(in crate::tests) fn below(&mut self, end: usize) -> usize {
+        self.rng.next_u32() as usize % end.max(1)
+    }
+
+    /// Lets a transaction of somebody else happen.
+    pub(in crate::tests) fn transact(&mut self, txn: &Txn) -> TxnOutcome {
+        self.apply(txn).unwrap()
+    }
+
+    /// Carries out all that was sent and never answered.
+    pub(in crate::tests) fn be_punctual(&mut self) {
+        while self.be_late() {}
+    }
+
+    /// No address passes from one holder to another without having been free, and no two blocks share one.
+    pub(super) fn watch_holders(&self, before: Option<&Block>, after: &Block) {
+        for (cidr, _) in self.owners.range(..).filter(|(c, _)| c.overlaps(&after.cidr)) {
+            assert_eq!(*cidr, after.cidr, "two blocks share addresses");
+        }
+        let Some(before) = before else { return };
+        assert!(after.sequence_number >= before.sequence_number, "{} went back", after.cidr);
+        for (ordinal, old) in before.live() {
+            let Some(new) = after.attribute(ordinal).filter(|a| !a.is_tombstone()) else { continue };
+            // Given back and assigned again by one transaction, at most.
+            let is_back = |ask: &Ask| {
+                matches!(ask, Ask::Release(ReleaseTarget::Handle(h)) if old.handle_id.get() == Some(h))
+                    || matches!(ask, Ask::Release(ReleaseTarget::Address(a)) if after.address(ordinal) == Some(*a))
+            };
+            let is_same =
+                old.handle_id == new.handle_id || self.nodes.iter().flat_map(|n| n.asks.values()).any(is_back);
+            assert!(is_same, "ordinal {ordinal} of {}: {:?}, then {:?}", after.cidr, old.handle_id, new.handle_id);
+        }
+    }
+}
+
+fn handle_of(ask: &Ask) -> Option<String> {
+    match ask {
+        Ask::Assign(request) => Some(request.handle.clone()),
+        Ask::Release(ReleaseTarget::Handle(handle)) => Some(handle.clone()),
+        Ask::Release(ReleaseTarget::Address(_)) => None,
+    }
+}
