@@ -1,4 +1,4 @@
-//! Where things are, and the two executables that every lab, demo and bench runs.
+//! Where things are, and the three executables that every lab, demo and bench runs.
 //!
 //! They are built once, statically, for the host's own GNU target: what is tested is what ships, and one file runs in
 //! any mount namespace, container or distribution. `--target` is said although it is the host's, because only then do
@@ -12,12 +12,21 @@ use anyhow::{Context, Result, bail};
 
 use crate::run;
 
-/// The two executables, and the folders they come from.
+/// The executables, all in one folder.
 pub(crate) struct Artifacts {
     /// The agent: `petiole`.
     pub(crate) petiole: PathBuf,
+    /// The CNI plugin: `petiole-cni`, beside the agent, where `petiole cni install` looks for it.
+    pub(crate) plugin: PathBuf,
     /// The lab runner: `petiole-lab`.
     pub(crate) lab: PathBuf,
+}
+
+impl Artifacts {
+    /// Every executable.
+    pub(crate) fn all(&self) -> [&Path; 3] {
+        [&self.petiole, &self.plugin, &self.lab]
+    }
 }
 
 /// The folder that holds the workspace's Cargo.toml.
@@ -50,26 +59,53 @@ pub(crate) fn cargo() -> Result<Command> {
     Ok(command)
 }
 
-/// Builds the agent and the lab runner: release profile, statically linked.
+/// Builds the agent, the lab runner and the plugin, statically linked: the plugin in a profile of its own, which makes it
+/// small.
 pub(crate) fn build() -> Result<Artifacts> {
     let triple = host_triple()?;
+    let mut command = cargo_build(&triple)?;
+    command.arg("--release").args(["--package", "petiole", "--bin", "petiole"]).args([
+        "--package",
+        "petiole-labtests",
+        "--bin",
+        "petiole-lab",
+    ]);
+    run::must(&mut command, "building petiole and petiole-lab")?;
+    let mut command = cargo_build(&triple)?;
+    command.args(["--profile", "plugin", "--package", "petiole-cni", "--bin", "petiole-cni"]);
+    run::must(&mut command, "building petiole-cni")?;
+    let folder = target_dir()?.join(&triple);
+    let release = folder.join("release");
+    let built = Artifacts {
+        petiole: release.join("petiole"),
+        plugin: release.join("petiole-cni"),
+        lab: release.join("petiole-lab"),
+    };
+    replace(&folder.join("plugin/petiole-cni"), &built.plugin)?;
+    for binary in built.all() {
+        must_be_static(binary)?;
+    }
+    Ok(built)
+}
+
+/// `cargo build` for this target, so that what it links is static.
+fn cargo_build(triple: &str) -> Result<Command> {
     let flags = format!("CARGO_TARGET_{}_RUSTFLAGS", triple.to_uppercase().replace('-', "_"));
     let mut command = cargo()?;
     command
-        .args(["build", "--release", "--target", &triple])
-        .args(["--package", "petiole", "--bin", "petiole"])
-        .args(["--package", "petiole-labtests", "--bin", "petiole-lab"])
+        .args(["build", "--target", triple])
         .env(flags, "-C target-feature=+crt-static")
         // A global RUSTFLAGS would override the target's and cost the static link.
         .env_remove("RUSTFLAGS")
         .env_remove("CARGO_ENCODED_RUSTFLAGS");
-    run::must(&mut command, "building petiole and petiole-lab")?;
-    let folder = target_dir()?.join(&triple).join("release");
-    let built = Artifacts { petiole: folder.join("petiole"), lab: folder.join("petiole-lab") };
-    for binary in [&built.petiole, &built.lab] {
-        must_be_static(binary)?;
-    }
-    Ok(built)
+    Ok(command)
+}
+
+/// Copies a file over one that may be running.
+fn replace(from: &Path, to: &Path) -> Result<()> {
+    let beside = to.with_extension("new");
+    let copied = std::fs::copy(from, &beside).and_then(|_| std::fs::rename(&beside, to));
+    copied.with_context(|| format!("cannot copy {} to {}", from.display(), to.display()))
 }
 
 /// The host's target triple, for example `x86_64-unknown-linux-gnu`.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use petiole_node::config::{self, Facts, Settings};
+use petiole_node::config::{self, Facts, Paths, Settings};
 
 use crate::run;
 
@@ -65,11 +65,16 @@ pub(super) fn facts() -> Facts {
 
 /// The socket of the agent that runs with this configuration. A broken one does not keep its operator from asking.
 pub(super) fn socket(config: Option<&Path>) -> PathBuf {
+    paths(config).api_socket()
+}
+
+/// The folders of an agent with this configuration; the defaults where it has mistakes, which the agent itself will say.
+pub(super) fn paths(config: Option<&Path>) -> Paths {
     let path = config.unwrap_or_else(|| Path::new(DEFAULT));
     let facts = facts();
     let settings = std::fs::read_to_string(path)
         .ok()
         .and_then(|text| config::load(&text, &path.display().to_string(), &facts).ok())
         .map_or_else(|| Settings::defaults(&facts.hostname), |(settings, _)| settings);
-    settings.paths.api_socket()
+    settings.paths
 }

@@ -10,6 +10,7 @@ use petiole_node::bgp::wire::ShutdownText;
 use petiole_node::prefix::{Family, Prefix};
 use petiole_node::view::RouteTable;
 
+use super::cni;
 use super::orders::{self, After};
 use crate::log;
 
@@ -124,6 +125,14 @@ To restart or upgrade the agent, end it with SIGTERM (`systemctl restart petiole
         #[arg(long, value_name = "TEXT", value_parser = orders::message)]
         message: Option<ShutdownText>,
     },
+    /// The CNI plugin on this node
+    #[command(after_help = "Examples:
+  petiole cni install
+  petiole cni install --uninstall")]
+    Cni {
+        #[command(subcommand)]
+        command: CniCommand,
+    },
     /// The configuration
     #[command(after_help = "Examples:
   petiole config check /etc/petiole/petiole.toml")]
@@ -230,6 +239,20 @@ pub(super) enum Ipam {
         #[arg(value_name = "IP", value_parser = address)]
         address: IpAddr,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum CniCommand {
+    /// Put the plugin and its configuration where container runtimes look for them, or remove them
+    #[command(after_help = "Examples:
+  petiole cni install
+  petiole cni install --bin-dir /host/opt/cni/bin --conf-dir /host/etc/cni/net.d    from a container
+  petiole cni install --portmap                                                    with ports of the host
+  petiole cni install --uninstall
+
+The plugin is the file petiole-cni beside this executable. Files are replaced in one step; those that are so already are left
+alone. docs/cni.md says what the configuration may say.")]
+    Install(cni::Install),
 }
 
 #[derive(Debug, Subcommand)]

@@ -4,6 +4,7 @@ mod agent;
 mod args;
 mod check;
 pub mod client;
+mod cni;
 mod orders;
 mod pcap;
 mod show;
@@ -21,7 +22,7 @@ use petiole_node::view::{
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use self::args::{Bgp, Cli, Command, ConfigCommand, Ipam, Output};
+use self::args::{Bgp, Cli, CniCommand, Command, ConfigCommand, Ipam, Output};
 use crate::io::api::orders::Order;
 use crate::io::api::{Addresses, AssignRequest, ReleaseRequest};
 use crate::log;
@@ -52,6 +53,10 @@ fn run(cli: Cli) -> Result<ExitCode> {
             result.map(|()| ExitCode::SUCCESS)
         }
         Command::Config { command: ConfigCommand::Check { file } } => check::run(&file, cli.output),
+        Command::Cni { command: CniCommand::Install(install) } => {
+            cni::run(&install, &agent::paths(cli.config.as_deref()).cni_socket(), cli.output)?;
+            Ok(ExitCode::SUCCESS)
+        }
         command => {
             let socket = cli.socket.unwrap_or_else(|| agent::socket(cli.config.as_deref()));
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -130,7 +135,7 @@ async fn ask(command: Command, socket: PathBuf, output: Output) -> Result<()> {
             print(get(path).await?, output, |v: WhyView| show::why::why(&v))
         }
         // Served before a socket was looked for.
-        Command::Agent { .. } | Command::Config { .. } => Ok(()),
+        Command::Agent { .. } | Command::Cni { .. } | Command::Config { .. } => Ok(()),
     }
 }
 

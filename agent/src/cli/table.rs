@@ -7,7 +7,7 @@ pub(super) const PLAIN: &str = "\x1b[0m";
 /// ANSI: broken.
 pub(super) const RED: &str = "\x1b[31m";
 const GREEN: &str = "\x1b[32m";
-const YELLOW: &str = "\x1b[33m";
+pub(super) const YELLOW: &str = "\x1b[33m";
 const BOLD: &str = "\x1b[1m";
 const DIM: &str = "\x1b[2m";
 

@@ -56,14 +56,14 @@ pub(super) fn fill(root: &Path, built: &Artifacts) -> Result<Facts> {
     for file in wanted.iter().chain(&libraries) {
         copy(file, &inside(root, &merged(file)?))?;
     }
-    for binary in [&built.petiole, &built.lab] {
+    for binary in built.all() {
         let name = binary.file_name().with_context(|| format!("{} has no name", binary.display()))?;
         copy(binary, &root.join("usr/local/bin").join(name))?;
     }
     accounts(root)?;
     // vtysh complains about its absence at every start.
     write(&root.join("etc/frr/vtysh.conf"), "")?;
-    Ok(Facts { programs: programs.saturating_add(2), libraries: libraries.len() })
+    Ok(Facts { programs: programs.saturating_add(built.all().len()), libraries: libraries.len() })
 }
 
 /// FRR's user and group.
