@@ -3,6 +3,8 @@
 
 #[path = "session/cases.rs"]
 mod cases;
+#[path = "session/ends.rs"]
+mod ends;
 #[path = "session/flood.rs"]
 mod flood;
 #[path = "session/malformed.rs"]
