@@ -212,6 +212,13 @@ impl Drivers {
                     });
                 }
                 Effect::Save { id, saved } => drop(self.saver.send((id, saved))),
+                // Nobody asks the node for pods yet.
+                Effect::Wire { .. }
+                | Effect::Look { .. }
+                | Effect::Unwire { .. }
+                | Effect::Record { .. }
+                | Effect::Forget { .. }
+                | Effect::CniReply { .. } => {}
                 Effect::Reply { id, answer } => self.operators.reply(id, answer),
                 Effect::Exit => self.ending = true,
                 Effect::Log(event) => log::say(&event),

@@ -26,3 +26,13 @@ pub const TABLE_MAIN: u32 = 254;
 
 /// `RT_TABLE_LOCAL`.
 pub const TABLE_LOCAL: u32 = 255;
+
+/// How the name of every interface begins that Petiole makes; eleven hexadecimal digits follow.
+pub const INTERFACE_PREFIX: &str = "pet";
+
+/// Whether an interface is one that Petiole made, by its name.
+#[must_use]
+pub fn is_own_interface(name: &str) -> bool {
+    let digits = name.strip_prefix(INTERFACE_PREFIX);
+    digits.is_some_and(|d| d.len() == 11 && d.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')))
+}

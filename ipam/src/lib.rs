@@ -19,6 +19,7 @@ use rand_core::{Rng, SeedableRng};
 mod block;
 pub mod check;
 mod claim;
+mod held;
 mod plan;
 mod pools;
 pub mod problem;
@@ -31,6 +32,7 @@ pub mod types;
 mod view;
 mod want;
 
+pub use held::Held;
 use pools::Pools;
 pub use problem::{Exhausted, Problem};
 use reclaim::Reclaim;

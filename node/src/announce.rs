@@ -136,6 +136,7 @@ impl Node {
             let source = self.source(announce.prefix.family());
             routes.insert(range_key(announce.prefix), range_route(source));
         }
+        routes.extend(self.pod_routes());
         self.dataplane.set_static_routes(routes);
     }
 

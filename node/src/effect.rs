@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::event::Event;
 use crate::input::{EffectId, GateId, QueryId};
 use crate::neighbour::DiscoveryAction;
+use crate::pods::{CniId, CniReply, Endpoint};
 use crate::saved::Saved;
 use crate::view::Answer;
 
@@ -53,6 +54,55 @@ pub enum Effect {
         id: EffectId,
         /// What to write.
         saved: Saved,
+    },
+    /// Make the pair of interfaces of an endpoint, and everything inside its namespace; comes back as
+    /// [`Done::Pod`](crate::Done::Pod). A failure leaves nothing behind. An interface of the same name that is there already is left
+    /// from an agent that died, and goes first.
+    Wire {
+        /// Comes back with the outcome.
+        id: EffectId,
+        /// The request that the namespace came with.
+        cni: CniId,
+        /// What to make.
+        endpoint: Endpoint,
+    },
+    /// Look whether an endpoint is as [`Effect::Wire`] made it, in the namespace that came with the request; comes back as
+    /// [`Done::Pod`](crate::Done::Pod).
+    Look {
+        /// Comes back with the outcome.
+        id: EffectId,
+        /// The request that the namespace came with.
+        cni: CniId,
+        /// What should be there.
+        endpoint: Endpoint,
+    },
+    /// Delete a pair of interfaces; one that is not there is no error. Comes back as [`Done::Pod`](crate::Done::Pod).
+    Unwire {
+        /// Comes back with the outcome.
+        id: EffectId,
+        /// The name of the host's end.
+        host: String,
+    },
+    /// Write the record of an endpoint, named by its `host`, atomically; comes back as [`Done::Pod`](crate::Done::Pod).
+    Record {
+        /// Comes back with the outcome.
+        id: EffectId,
+        /// What to write.
+        endpoint: Endpoint,
+    },
+    /// Delete a record; one that is not there is no error. Comes back as [`Done::Pod`](crate::Done::Pod).
+    Forget {
+        /// Comes back with the outcome.
+        id: EffectId,
+        /// The name of the host's end.
+        host: String,
+    },
+    /// Answer the CNI plugin; the namespace that came with the request can be closed.
+    CniReply {
+        /// Whose request.
+        id: CniId,
+        /// The answer.
+        result: CniReply,
     },
     /// Answer an operator.
     Reply {

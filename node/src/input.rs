@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::detection::BfdReport;
 use crate::neighbour::DiscoveryEvent;
+use crate::pods::{CniFailure, CniId, CniRequest, FoundEndpoints};
 use crate::saved::Saved;
 use crate::view::Query;
 
@@ -84,6 +85,15 @@ pub enum Input {
         /// One result a step.
         results: Vec<StepResult>,
     },
+    /// The second input: the records of endpoints that the agent found on disk. Nothing of pods is cleaned up before.
+    Endpoints(FoundEndpoints),
+    /// The CNI plugin asks.
+    Cni {
+        /// Comes back with the answer.
+        id: CniId,
+        /// What it wants.
+        request: CniRequest,
+    },
     /// The driver met trouble that no effect asked about, such as a listening address in use; empty words clear it.
     Trouble {
         /// Which part of the agent: `listen`, `api`, `metrics`, `state`.
@@ -100,4 +110,6 @@ pub enum Done {
     Txn(Result<TxnOutcome, StoreError>),
     /// Of [`Effect::Save`](crate::Effect::Save): `Err` in words.
     Saved(Result<(), String>),
+    /// Of [`Effect::Wire`](crate::Effect::Wire), `Unwire`, `Look`, `Record` and `Forget`.
+    Pod(Result<(), CniFailure>),
 }

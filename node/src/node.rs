@@ -21,6 +21,7 @@ use crate::health::{Gate, Verdict};
 use crate::input::{Done, EffectId, Input, Now, QueryId, UnixNanos};
 use crate::neighbour::Neighbours;
 use crate::operator::Orders;
+use crate::pods::Pods;
 use crate::saved::Saved;
 use crate::seed;
 use crate::trace::Traces;
@@ -54,6 +55,7 @@ pub struct Node {
     pub(crate) speaker: Option<Speaker>,
     pub(crate) bfd: Watched,
     pub(crate) fib: Fib,
+    pub(crate) pods: Pods,
     pub(crate) order: Order,
 
     pub(crate) topology: Topology,
@@ -115,6 +117,8 @@ pub enum TimerReason {
     Order,
     /// A drain withdraws everything.
     Drain,
+    /// A pod's route or release, or the comparison of records with kernel and store.
+    Pods,
     /// A failed write of the last known good state is tried again.
     Save,
 }
@@ -142,6 +146,7 @@ impl Node {
             speaker: None,
             bfd: Watched::default(),
             fib: Fib::default(),
+            pods: Pods::default(),
             order: Order::new(now.mono),
             topology: Topology::default(),
             neighbours: Neighbours::new(unnumbered, &seed::derive(&seed, "neighbours")),
@@ -203,6 +208,8 @@ impl Node {
                 self.dataplane.handle_done(id, results, now.mono);
                 self.dirty = true;
             }
+            Input::Endpoints(found) => self.load_endpoints(found),
+            Input::Cni { id, request } => self.handle_cni(id, request),
             Input::Trouble { part, what } => {
                 if what.is_empty() {
                     self.troubles.remove(&part);
@@ -227,6 +234,8 @@ impl Node {
         if self.order.poll_timeout().is_some_and(|at| at <= now.mono) {
             self.dirty = true;
         }
+        self.pods.turn(now);
+        self.pods.handle_timeout();
         self.run_drain();
         self.save_again.take_if(|at| *at <= now.mono);
         self.settle();
@@ -249,7 +258,8 @@ impl Node {
         let save = self.save_again.map(|at| (at, TimerReason::Save));
         let neighbours = self.neighbours.poll_timeout().map(|at| (at, TimerReason::Neighbours));
         let drain = self.drain_at.map(|at| (at, TimerReason::Drain));
-        [neighbours, bgp, store, ipam, kernel, probe, order, save, drain].into_iter().flatten().min()
+        let pods = self.pods.poll_timeout().map(|at| (at, TimerReason::Pods));
+        [neighbours, bgp, store, ipam, kernel, probe, order, save, drain, pods].into_iter().flatten().min()
     }
 
     /// Whether a timer is due that declares a leaf silent: what lies unread in the sockets is to be handed over first.
@@ -308,7 +318,13 @@ impl Node {
     }
 
     fn handle_done(&mut self, id: EffectId, result: Done) {
+        self.pods.turn(self.now);
+        if self.pods.handle_done(id, &result) {
+            return;
+        }
         match result {
+            // Its identifiers are not the node's.
+            Done::Pod(_) => {}
             Done::Txn(outcome) => {
                 if let Some(txn) = self.txns.remove(&id) {
                     self.ipam.handle_done(txn, outcome, self.now.mono, self.now.wall);
@@ -326,8 +342,9 @@ impl Node {
     /// leave before plans that remove things.
     fn settle(&mut self) {
         self.drain_store();
+        self.settle_pods();
         if std::mem::take(&mut self.moved) && self.dataplane.is_mirrored() {
-            self.topology = Topology::new(self.dataplane.links().cloned(), self.dataplane.addresses().cloned());
+            self.topology = self.read_topology();
             self.neighbours.set_topology(&self.topology, self.now.mono);
             self.neighbours.poll_changed();
             self.update_sessions();
@@ -390,14 +407,9 @@ impl Node {
         while let Some(action) = self.watch.poll_action() {
             self.effects.push_back(Effect::Store(action));
         }
-        while let Some((txn_id, txn)) = self.ipam.poll_txn() {
-            let id = self.effect_id();
-            self.txns.insert(id, txn_id);
-            self.effects.push_back(Effect::Txn { id, txn });
-        }
-        while let Some((request, reply)) = self.ipam.poll_reply() {
-            self.reply_ipam(request, reply);
-        }
+        self.pods.turn(self.now);
+        self.drain_ipam();
+        self.drain_replies();
         let owned: BTreeSet<Prefix> = self.ipam.blocks().keys().copied().collect();
         if owned != self.owned {
             for block in owned.difference(&self.owned) {
@@ -430,36 +442,8 @@ impl Node {
         }
     }
 
-    fn report_problems(&mut self) {
-        let now = self.current_problems();
-        if now == self.problems {
-            return;
-        }
-        for what in now.difference(&self.problems) {
-            self.effects.push_back(Effect::Log(Event::Problem(what.clone())));
-        }
-        for what in self.problems.difference(&now) {
-            self.effects.push_back(Effect::Log(Event::ProblemOver(what.clone())));
-        }
-        self.problems = now;
-    }
-
-    fn current_problems(&self) -> BTreeSet<String> {
-        let mut problems: BTreeSet<String> = self.troubles.values().cloned().collect();
-        problems.extend(self.ipam.problems().iter().map(ToString::to_string));
-        problems.extend(self.dataplane.problems().iter().map(ToString::to_string));
-        problems.extend(self.filters.problems());
-        problems.extend(self.limit_problems());
-        // One that was not heard is a problem once it had the time to answer.
-        let unheard = |why: &&NoUplink| !matches!(why, NoUplink::NoNeighbour { .. });
-        problems
-            .extend(self.uplinks.values().filter_map(|u| u.as_ref().err()).filter(unheard).map(ToString::to_string));
-        problems.extend(self.neighbours.problems());
-        if self.settings.bgp.is_some() && self.speaker.is_none() && self.dataplane.is_mirrored() {
-            problems
-                .insert("no BGP identifier: set router_id in [node], or put a global IPv4 address on lo".to_owned());
-        }
-        problems
+    pub(crate) fn note_txn(&mut self, id: EffectId, txn: TxnId) {
+        self.txns.insert(id, txn);
     }
 
     pub(crate) fn effect_id(&mut self) -> EffectId {

@@ -13,12 +13,13 @@ use petiole_node::dataplane::{
     Address, KernelError, KernelEvent, Link, Route, RouteKey, Scope, Step, StepResult, ident,
 };
 use petiole_node::neighbour::{DiscoveryAction, DiscoveryEvent, ROUTER_ADVERTISEMENT, ROUTER_SOLICITATION};
+use petiole_node::pods::{CniFailure, CniFault, CniId, CniReply, CniRequest, Endpoint, FoundEndpoints};
 use petiole_node::prefix::Prefix;
 use petiole_node::store::memory::Memory;
 use petiole_node::store::watch::{WatchAction, WatchEnd, WatchEvent, WatchId};
 use petiole_node::store::{Op, StoreError, Txn};
 use petiole_node::view::{Answer, Query};
-use petiole_node::{Done, Effect, Event, GateId, Input, Node, Now, QueryId, Saved};
+use petiole_node::{Done, Effect, EffectId, Event, GateId, Input, Node, Now, QueryId, Saved};
 
 pub const BOOT: &str = "boot-1";
 
@@ -47,6 +48,15 @@ pub struct World {
     pub discovery: Vec<DiscoveryAction>,
     /// The BFD sessions there should be.
     pub bfd: BTreeMap<SessionId, SessionConfig>,
+    /// Records of endpoints, by the name of the host's end.
+    pub records: BTreeMap<String, Endpoint>,
+    /// What the CNI plugin was answered.
+    pub cni_replies: BTreeMap<CniId, CniReply>,
+    next_cni: u64,
+    /// How many effects are still carried out before the agent dies; `None`: it lives.
+    pub fuse: Option<usize>,
+    /// What the next effects about pods fail with.
+    pub pod_fails: Option<CniFailure>,
     replies: BTreeMap<QueryId, Result<Answer, String>>,
     next_query: u64,
     todo: VecDeque<Input>,
@@ -143,6 +153,11 @@ impl World {
             router: None,
             discovery: Vec::new(),
             bfd: BTreeMap::new(),
+            records: BTreeMap::new(),
+            cni_replies: BTreeMap::new(),
+            next_cni: 0,
+            fuse: None,
+            pod_fails: None,
             replies: BTreeMap::new(),
             next_query: 0,
             todo: VecDeque::new(),
@@ -161,7 +176,16 @@ impl World {
     pub fn settle(&mut self) {
         for _ in 0..100_000 {
             while let Some(effect) = self.node.poll_effect() {
+                match &mut self.fuse {
+                    Some(0) => continue,
+                    Some(left) => *left -= 1,
+                    None => {}
+                }
                 self.carry_out(effect);
+            }
+            if self.fuse == Some(0) {
+                self.todo.clear();
+                return;
             }
             self.pump_leaves();
             self.pump_watches();
@@ -231,6 +255,36 @@ impl World {
             Effect::Reply { id, answer } => {
                 self.replies.insert(id, answer);
             }
+            Effect::Wire { id, endpoint, .. } => {
+                let mut events = self.kernel.unplug(&endpoint.host);
+                let result = self.pod_fails.clone().map_or(Ok(()), Err);
+                if result.is_ok() {
+                    events.push(self.kernel.plug(&endpoint.host));
+                }
+                self.todo.push_back(Input::Kernel(events));
+                self.pod_done(id, result);
+            }
+            Effect::Look { id, endpoint, .. } => {
+                let there = self.kernel.links.values().any(|l| l.name == endpoint.host);
+                let failure = CniFailure { kind: CniFault::NotAsLeft, words: format!("no {}", endpoint.host) };
+                self.pod_done(id, if there { Ok(()) } else { Err(failure) });
+            }
+            Effect::Unwire { id, host } => {
+                let events = self.kernel.unplug(&host);
+                self.todo.push_back(Input::Kernel(events));
+                self.pod_done(id, Ok(()));
+            }
+            Effect::Record { id, endpoint } => {
+                self.records.insert(endpoint.host.clone(), endpoint);
+                self.pod_done(id, Ok(()));
+            }
+            Effect::Forget { id, host } => {
+                self.records.remove(&host);
+                self.pod_done(id, Ok(()));
+            }
+            Effect::CniReply { id, result } => {
+                assert!(self.cni_replies.insert(id, result).is_none(), "{id:?} is answered twice");
+            }
             Effect::Exit => self.ended = true,
             Effect::Log(event) => self.log.push(event),
             Effect::Discovery(DiscoveryAction::Send { link, bytes, .. }) => {
@@ -241,6 +295,40 @@ impl World {
             Effect::Discovery(action) => self.discovery.push(action),
             Effect::Bfd(sessions) => self.bfd = sessions,
         }
+    }
+
+    fn pod_done(&mut self, id: EffectId, result: Result<(), CniFailure>) {
+        self.todo.push_back(Input::Done { id, result: Done::Pod(result) });
+    }
+
+    /// The plugin asks; the answer comes into `cni_replies`.
+    pub fn cni(&mut self, request: CniRequest) -> CniId {
+        self.next_cni += 1;
+        let id = CniId(self.next_cni);
+        self.todo.push_back(Input::Cni { id, request });
+        id
+    }
+
+    /// The agent tells its node what records it found.
+    pub fn load_records(&mut self, records: BTreeMap<String, Endpoint>) {
+        let endpoints = records.values().cloned().collect();
+        self.records = records;
+        self.todo.push_back(Input::Endpoints(FoundEndpoints { endpoints, unreadable: Vec::new() }));
+        self.settle();
+    }
+
+    /// The agent starts again, in this boot or another, with what is left of the last one.
+    pub fn restarted(self, text: &str, boot: &str) -> Self {
+        let mut kernel = self.kernel;
+        if boot != BOOT {
+            kernel.links.retain(|_, l| !ident::is_own_interface(&l.name));
+            kernel.routes.clear();
+        }
+        let mut world = Self::start(text, self.store_up.then(|| self.store.clone()), kernel, self.saved, boot);
+        world.store = self.store;
+        world.next_cni = self.next_cni;
+        world.load_records(self.records);
+        world
     }
 
     fn store_action(&mut self, action: WatchAction) {
@@ -453,6 +541,22 @@ impl Kernel {
         let address = address(link, text);
         self.addresses.push(address.clone());
         KernelEvent::Address(address)
+    }
+
+    /// An interface appears.
+    pub fn plug(&mut self, name: &str) -> KernelEvent {
+        let index = self.links.keys().max().map_or(100, |i| (i + 1).max(100));
+        let link = Link { index, name: name.to_owned(), up: true, carrier: true, mtu: 1500 };
+        self.links.insert(index, link.clone());
+        KernelEvent::Link(link)
+    }
+
+    /// An interface goes, and takes its routes with it.
+    pub fn unplug(&mut self, name: &str) -> Vec<KernelEvent> {
+        let Some(index) = self.links.values().find(|l| l.name == name).map(|l| l.index) else { return Vec::new() };
+        self.links.remove(&index);
+        self.routes.retain(|_, r| r.hops.iter().all(|h| h.link != index));
+        vec![KernelEvent::LinkGone(index)]
     }
 
     fn dump(&self) -> Vec<KernelEvent> {

@@ -1,0 +1,43 @@
+//! What a person should know, and when it began and ended.
+
+use std::collections::BTreeSet;
+
+use crate::effect::Effect;
+use crate::event::Event;
+use crate::node::Node;
+use crate::uplink::NoUplink;
+
+impl Node {
+    pub(crate) fn report_problems(&mut self) {
+        let now = self.current_problems();
+        if now == self.problems {
+            return;
+        }
+        for what in now.difference(&self.problems) {
+            self.effects.push_back(Effect::Log(Event::Problem(what.clone())));
+        }
+        for what in self.problems.difference(&now) {
+            self.effects.push_back(Effect::Log(Event::ProblemOver(what.clone())));
+        }
+        self.problems = now;
+    }
+
+    fn current_problems(&self) -> BTreeSet<String> {
+        let mut problems: BTreeSet<String> = self.troubles.values().cloned().collect();
+        problems.extend(self.ipam.problems().iter().map(ToString::to_string));
+        problems.extend(self.dataplane.problems().iter().map(ToString::to_string));
+        problems.extend(self.filters.problems());
+        problems.extend(self.pods.problems());
+        problems.extend(self.limit_problems());
+        // One that was not heard is a problem once it had the time to answer.
+        let unheard = |why: &&NoUplink| !matches!(why, NoUplink::NoNeighbour { .. });
+        problems
+            .extend(self.uplinks.values().filter_map(|u| u.as_ref().err()).filter(unheard).map(ToString::to_string));
+        problems.extend(self.neighbours.problems());
+        if self.settings.bgp.is_some() && self.speaker.is_none() && self.dataplane.is_mirrored() {
+            problems
+                .insert("no BGP identifier: set router_id in [node], or put a global IPv4 address on lo".to_owned());
+        }
+        problems
+    }
+}

@@ -1,0 +1,394 @@
+//! Pods in a whole node: from a request of the plugin to routes in the kernel, and nothing left whatever dies when.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+mod world;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use petiole_node::pods::{
+    Attach, Attachment, CniAnswer, CniFailure, CniFault, CniId, CniReply, CniRequest, Endpoint, EndpointState,
+};
+use petiole_node::store::value::{Block, Value as _};
+use proptest::prelude::*;
+use world::{BOOT, Kernel, World, ip};
+
+const NODE: &str = r#"
+[node]
+name = "worker1"
+roles = ["worker"]
+router_id = "10.122.0.11"
+addresses = ["10.122.0.11/32", "fd00:122::11/128"]
+
+[store]
+etcd = { endpoints = ["http://10.122.0.1:2379"] }
+
+[ipam]
+pools = [{ cidr = "10.123.128.0/17" }, { cidr = "fd00:123:8000::/112" }]
+
+[bgp]
+asn = 4200000011
+
+[[bgp.peer]]
+address = "10.122.101.0"
+asn = 65001
+"#;
+
+fn attachment(container: &str) -> Attachment {
+    Attachment { container: container.to_owned(), interface: "eth0".to_owned() }
+}
+
+fn attach(container: &str) -> Attach {
+    Attach {
+        network: "petiole".to_owned(),
+        attachment: attachment(container),
+        netns: Some(format!("/run/netns/{container}")),
+        addresses_only: false,
+        pod: Some(("default".to_owned(), container.to_owned())),
+        ips: Vec::new(),
+        mac: None,
+        mtu: None,
+        pools: Vec::new(),
+    }
+}
+
+fn add(container: &str) -> CniRequest {
+    CniRequest::Add(Box::new(attach(container)))
+}
+
+fn del(container: &str) -> CniRequest {
+    CniRequest::Del(attachment(container))
+}
+
+fn started() -> World {
+    let mut world = World::new(NODE);
+    world.load_records(BTreeMap::new());
+    world.run_for(Duration::from_secs(3));
+    world
+}
+
+fn ask(world: &mut World, request: CniRequest) -> CniReply {
+    let id = world.cni(request);
+    world.settle();
+    world.cni_replies.get(&id).cloned().expect("no answer")
+}
+
+fn added(reply: CniReply) -> Endpoint {
+    match reply {
+        Ok(CniAnswer::Added(endpoint)) => *endpoint,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn fault(reply: CniReply) -> CniFault {
+    reply.unwrap_err().kind
+}
+
+/// Every address that the store says is held, with its handle.
+fn held(world: &World) -> BTreeMap<IpAddr, String> {
+    let blocks = world.store.list("/calico/ipam/v2/assignment/");
+    let blocks = blocks.map(|kv| Block::decode(&kv.key, &kv.value).unwrap());
+    let held = blocks.flat_map(|b| {
+        let live = b.live().map(|(o, a)| (b.address(o).unwrap(), a.handle_id.get().unwrap().clone()));
+        live.collect::<Vec<_>>()
+    });
+    held.collect()
+}
+
+fn interfaces(world: &World) -> BTreeSet<String> {
+    world.kernel.links.values().map(|l| l.name.clone()).filter(|n| n.starts_with("pet")).collect()
+}
+
+fn host_routes(world: &World) -> Vec<String> {
+    world.kernel.ours().into_iter().filter(|r| r.starts_with("10.123.") && r.ends_with("/32")).collect()
+}
+
+fn nothing_is_left(world: &World) {
+    assert_eq!(held(world), BTreeMap::new());
+    assert_eq!(interfaces(world), BTreeSet::new());
+    assert_eq!(world.records, BTreeMap::new());
+    assert_eq!(host_routes(world), Vec::<String>::new());
+}
+
+#[test]
+fn add_answers_when_the_kernel_has_the_routes_and_del_leaves_nothing() {
+    let mut world = started();
+    let before = world.seen_by("10.122.101.0");
+    let txns = world.txns;
+    let endpoint = added(ask(&mut world, add("c1")));
+    assert_eq!(world.txns - txns, 1, "one transaction");
+    assert_eq!(endpoint.addresses.len(), 2);
+    for addr in &endpoint.addresses {
+        let key = world.kernel.routes.iter().find(|(k, _)| k.prefix.addr() == *addr && k.prefix.is_host());
+        let (_, route) = key.expect("no route");
+        let link = route.hops.first().unwrap().link;
+        assert_eq!(world.kernel.links.get(&link).unwrap().name, endpoint.host);
+    }
+    assert!(endpoint.host.len() == 14 && endpoint.host.starts_with("pet"), "{}", endpoint.host);
+    assert_eq!(held(&world).values().collect::<BTreeSet<_>>(), BTreeSet::from([&"petiole.c1".to_owned()]));
+    assert_eq!(world.records.get(&endpoint.host), Some(&endpoint));
+    world.run_for(Duration::from_secs(2));
+    assert_eq!(world.seen_by("10.122.101.0"), before, "the leaf hears of blocks only");
+
+    let txns = world.txns;
+    assert_eq!(ask(&mut world, del("c1")), Ok(CniAnswer::Done));
+    assert_eq!(world.txns - txns, 1, "one transaction");
+    nothing_is_left(&world);
+    assert_eq!(ask(&mut world, del("c1")), Ok(CniAnswer::Done), "twice");
+    assert_eq!(ask(&mut world, del("never")), Ok(CniAnswer::Done), "never seen");
+}
+
+#[test]
+fn an_add_said_again_gets_the_same_answer() {
+    let mut world = started();
+    let first = added(ask(&mut world, add("c1")));
+    let txns = world.txns;
+    assert_eq!(added(ask(&mut world, add("c1"))), first);
+    assert_eq!(world.txns, txns);
+    let other = CniRequest::Add(Box::new(Attach { network: "other".to_owned(), ..attach("c1") }));
+    assert_eq!(fault(ask(&mut world, other)), CniFault::Exists);
+    // The namespace died meanwhile: made anew.
+    let gone = world.kernel.unplug(&first.host).remove(0);
+    world.kernel_event(gone);
+    let second = added(ask(&mut world, add("c1")));
+    assert_eq!((held(&world).len(), interfaces(&world).len()), (2, 1));
+    assert_eq!(second.host, first.host);
+}
+
+#[test]
+fn a_second_interface_of_a_container_has_addresses_of_its_own() {
+    let mut world = started();
+    let first = added(ask(&mut world, add("c1")));
+    let net1 = Attachment { container: "c1".to_owned(), interface: "net1".to_owned() };
+    let second = added(ask(&mut world, CniRequest::Add(Box::new(Attach { attachment: net1.clone(), ..attach("c1") }))));
+    assert_ne!(first.addresses, second.addresses);
+    ask(&mut world, CniRequest::Del(net1)).unwrap();
+    assert_eq!(held(&world).keys().copied().collect::<Vec<_>>(), first.addresses);
+}
+
+#[test]
+fn del_is_answered_without_the_store_and_the_release_outlives_the_agent() {
+    let mut world = started();
+    let endpoint = added(ask(&mut world, add("c1")));
+    world.store_gone();
+    assert_eq!(ask(&mut world, del("c1")), Ok(CniAnswer::Done));
+    assert_eq!(interfaces(&world), BTreeSet::new());
+    assert_eq!(world.records.get(&endpoint.host).unwrap().state, EndpointState::Releasing);
+    world.run_for(Duration::from_secs(40));
+    assert_eq!(held(&world).len(), 2, "still held: the store was not there");
+    let mut world = world.restarted(NODE, BOOT);
+    world.run_for(Duration::from_secs(20));
+    world.store_back();
+    world.run_for(Duration::from_secs(40));
+    nothing_is_left(&world);
+}
+
+#[test]
+fn an_add_without_the_store_says_try_again_and_status_says_why() {
+    let mut world = started();
+    ask(&mut world, CniRequest::Status).unwrap();
+    world.store_gone();
+    assert_eq!(fault(ask(&mut world, CniRequest::Status)), CniFault::NotAvailable);
+    let id = world.cni(add("c1"));
+    world.run_for(Duration::from_secs(11));
+    assert_eq!(fault(world.cni_replies.get(&id).cloned().unwrap()), CniFault::TryAgain);
+    world.store_back();
+    world.run_for(Duration::from_secs(40));
+    nothing_is_left(&world);
+}
+
+#[test]
+fn a_pair_that_cannot_be_made_leaves_nothing() {
+    let mut world = started();
+    let why = CniFailure { kind: CniFault::Exists, words: "eth0 exists".to_owned() };
+    world.pod_fails = Some(why.clone());
+    assert_eq!(ask(&mut world, add("c1")), Err(why));
+    nothing_is_left(&world);
+}
+
+#[test]
+fn routes_that_the_kernel_refuses_fail_the_add() {
+    let mut world = started();
+    world.kernel.refuse = Some(22);
+    assert_eq!(fault(ask(&mut world, add("c1"))), CniFault::Kernel);
+    world.kernel.refuse = None;
+    world.run_for(Duration::from_secs(5));
+    nothing_is_left(&world);
+}
+
+#[test]
+fn check_sees_a_missing_interface_and_other_addresses() {
+    let mut world = started();
+    let check =
+        |addresses: &[IpAddr]| CniRequest::Check { attachment: attachment("c1"), addresses: addresses.to_vec() };
+    assert_eq!(fault(ask(&mut world, check(&[]))), CniFault::UnknownContainer);
+    let endpoint = added(ask(&mut world, add("c1")));
+    assert_eq!(ask(&mut world, check(&endpoint.addresses)), Ok(CniAnswer::Done));
+    assert_eq!(fault(ask(&mut world, check(&[ip("10.9.9.9")]))), CniFault::NotAsLeft);
+    let gone = world.kernel.unplug(&endpoint.host).remove(0);
+    world.kernel_event(gone);
+    assert_eq!(fault(ask(&mut world, check(&endpoint.addresses))), CniFault::NotAsLeft);
+}
+
+#[test]
+fn gc_detaches_what_is_not_listed_and_nothing_of_other_networks() {
+    let mut world = started();
+    for container in ["c1", "c2"] {
+        added(ask(&mut world, add(container)));
+    }
+    added(ask(&mut world, CniRequest::Add(Box::new(Attach { network: "other".to_owned(), ..attach("c3") }))));
+    let gc = CniRequest::Gc { network: "petiole".to_owned(), valid: vec![attachment("c2")] };
+    assert_eq!(ask(&mut world, gc), Ok(CniAnswer::Done));
+    let handles: BTreeSet<String> = held(&world).into_values().collect();
+    assert_eq!(handles, BTreeSet::from(["petiole.c2".to_owned(), "other.c3".to_owned()]));
+}
+
+#[test]
+fn another_boot_gives_everything_back() {
+    let mut world = started();
+    added(ask(&mut world, add("c1")));
+    let mut world = world.restarted(NODE, "boot-2");
+    world.run_for(Duration::from_secs(20));
+    nothing_is_left(&world);
+}
+
+#[test]
+fn a_restart_keeps_what_lives_and_its_routes() {
+    let mut world = started();
+    let endpoint = added(ask(&mut world, add("c1")));
+    let mut world = world.restarted(NODE, BOOT);
+    world.run_for(Duration::from_secs(100));
+    assert_eq!(host_routes(&world).len(), 1);
+    assert!(world.kernel.steps.iter().all(|s| !format!("{s:?}").contains("DeleteRoute")), "{:?}", world.kernel.steps);
+    assert_eq!(added(ask(&mut world, add("c1"))), endpoint);
+}
+
+#[test]
+fn delegated_addresses_are_recorded_and_not_wired() {
+    let mut world = started();
+    let only = |c: &str| CniRequest::Add(Box::new(Attach { addresses_only: true, ..attach(c) }));
+    let endpoint = added(ask(&mut world, only("c1")));
+    assert_eq!(added(ask(&mut world, only("c1"))), endpoint);
+    assert_eq!((interfaces(&world).len(), host_routes(&world).len(), held(&world).len()), (0, 0, 2));
+    let mut world = world.restarted(NODE, BOOT);
+    world.run_for(Duration::from_secs(100));
+    assert_eq!(held(&world).len(), 2, "a restart frees nothing");
+    ask(&mut world, del("c1")).unwrap();
+    nothing_is_left(&world);
+}
+
+#[test]
+fn an_interface_that_disappears_frees_its_addresses_only_after_a_while() {
+    let mut world = started();
+    let endpoint = added(ask(&mut world, add("c1")));
+    world.run_for(Duration::from_secs(31));
+    let gone = world.kernel.unplug(&endpoint.host).remove(0);
+    world.kernel_event(gone);
+    world.run_for(Duration::from_secs(1));
+    assert_eq!(held(&world).len(), 2);
+    world.run_for(Duration::from_secs(70));
+    nothing_is_left(&world);
+}
+
+/// What happens to a node.
+#[derive(Clone, Debug)]
+enum Step {
+    Add(u8),
+    Del(u8),
+    Again(u8),
+    /// Lets what is under way come to its end.
+    Settle,
+    Sleep(u16),
+    StoreGone,
+    StoreBack,
+    /// The agent dies after that many effects, and starts again.
+    Crash(usize),
+    Reboot,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        6 => (0u8..4).prop_map(Step::Add),
+        4 => (0u8..4).prop_map(Step::Del),
+        1 => (0u8..4).prop_map(Step::Again),
+        3 => Just(Step::Settle),
+        2 => (1u16..4000).prop_map(Step::Sleep),
+        1 => Just(Step::StoreGone),
+        2 => Just(Step::StoreBack),
+        4 => (0usize..12).prop_map(Step::Crash),
+        1 => Just(Step::Reboot),
+    ]
+}
+
+/// No address in two containers, and every answer of ADD was true when it was given.
+fn is_sound(world: &World, answered: &mut BTreeMap<CniId, CniReply>) {
+    let mut seen = BTreeMap::new();
+    for endpoint in world.records.values().filter(|e| e.state == EndpointState::Live) {
+        for addr in &endpoint.addresses {
+            let before = seen.insert(*addr, &endpoint.host);
+            assert_eq!(before, None, "{addr} twice");
+        }
+    }
+    for (id, reply) in &world.cni_replies {
+        answered.insert(*id, reply.clone());
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+
+    /// Whatever dies when: after the runtime's last DEL nothing is left, and no address was ever in two containers.
+    #[test]
+    fn nothing_leaks_whatever_dies_when(steps in proptest::collection::vec(step(), 1..24)) {
+        let mut world = World::with(NODE, petiole_node::store::memory::Memory::new(), Kernel::fresh(), None);
+        world.load_records(BTreeMap::new());
+        world.run_for(Duration::from_secs(3));
+        let mut answered = BTreeMap::new();
+        let mut boots = 1;
+        for step in &steps {
+            match step {
+                Step::Add(c) => drop(world.cni(add(&format!("c{c}")))),
+                Step::Del(c) => drop(world.cni(del(&format!("c{c}")))),
+                Step::Again(c) => {
+                    world.cni(add(&format!("c{c}")));
+                    world.cni(del(&format!("c{c}")));
+                    world.cni(add(&format!("c{c}")));
+                }
+                Step::Settle => world.settle(),
+                Step::Sleep(ms) => world.run_for(Duration::from_millis(u64::from(*ms))),
+                Step::StoreGone => world.store_gone(),
+                Step::StoreBack => world.store_back(),
+                Step::Crash(effects) => {
+                    world.fuse = Some(*effects);
+                    world.settle();
+                    let boot = if boots == 1 { BOOT.to_owned() } else { format!("boot-{boots}") };
+                    world = world.restarted(NODE, &boot);
+                }
+                Step::Reboot => {
+                    boots += 1;
+                    world.settle();
+                    world = world.restarted(NODE, &format!("boot-{boots}"));
+                }
+            }
+            is_sound(&world, &mut answered);
+        }
+        world.store_back();
+        world.run_for(Duration::from_secs(40));
+        is_sound(&world, &mut answered);
+        // Who was told an address has it, unless it was deleted or died.
+        let handles: BTreeMap<IpAddr, String> = held(&world);
+        for endpoint in world.records.values() {
+            for addr in &endpoint.addresses {
+                prop_assert_eq!(handles.get(addr), Some(&endpoint.handle));
+            }
+        }
+        for c in 0..4 {
+            let id = world.cni(del(&format!("c{c}")));
+            world.run_for(Duration::from_secs(12));
+            prop_assert!(world.cni_replies.get(&id).is_some_and(Result::is_ok));
+        }
+        world.run_for(Duration::from_secs(70));
+        nothing_is_left(&world);
+    }
+}
