@@ -7,6 +7,8 @@
     reason = "a test fails where it finds something else"
 )]
 
+#[path = "plugin/reference.rs"]
+mod reference;
 #[path = "plugin/scripted.rs"]
 mod scripted;
 

@@ -68,6 +68,8 @@ const PACKAGES: &[Package] = &[
     daemon(Need::Lab, "bird2", "bird", &["bird.service"]),
     daemon(Need::Lab, "etcd-server", "etcd", &["etcd.service"]),
     package(Need::Lab, "etcd-client", "etcdctl"),
+    // CNI plugins that delegate to ours, and that follow it.
+    package(Need::Lab, "containernetworking-plugins", "/usr/lib/cni/ptp"),
     // What the topology's `exec` lines and the tests run inside the nodes.
     package(Need::Lab, "iproute2", "ip"),
     package(Need::Lab, "iputils-ping", "ping"),
