@@ -2,4 +2,5 @@
 
 pub mod bfd;
 pub mod bgp;
+pub mod cni;
 pub mod session;
