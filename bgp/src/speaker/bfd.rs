@@ -18,10 +18,11 @@ impl Speaker {
         let Some(policy) = p.config.bfd else { return };
         let before = p.bfd.replace(status).unwrap_or_default();
         let comes = status.lets_pass() && !before.lets_pass();
+        // Further word of BFD that is Up already neither shortens the wait nor takes the dial away that ends it.
         if comes && status.state == BfdState::Up && p.established_count == 0 {
             // After our restart the neighbour's BGP may hear of the failure before only now: it must not find a session.
             p.timers.set(Timer::BfdWait, now + BfdPolicy::SETTLE);
-        } else if status.lets_pass() {
+        } else if comes {
             p.timers.stop(Timer::BfdWait);
         }
         if let Some(at) = status.failed_at.filter(|at| before.failed_at.is_none_or(|known| known < *at)) {

@@ -126,6 +126,19 @@ fn bfd_that_comes_up_begins_the_session_when_word_of_it_had_time_to_spread() {
 }
 
 #[test]
+fn more_word_of_bfd_that_is_up_leaves_the_wait_and_its_end_alone() {
+    for state in [BfdState::Up, BfdState::RemoteAdminDown] {
+        let mut script = Script::new(loose);
+        script.bfd(BfdState::Up, None);
+        script.wait(millis(3));
+        script.bfd(state, None);
+        assert_eq!(script.dials(), 0);
+        script.wait(BfdPolicy::SETTLE - millis(3));
+        assert_eq!(script.dials(), 1);
+    }
+}
+
+#[test]
 fn after_a_failure_bfd_gets_its_second_again() {
     let (mut script, _) = Script::watched(loose);
     let before = script.dials();
