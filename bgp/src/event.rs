@@ -157,6 +157,8 @@ pub enum DownReason {
         /// The peer's C bit: its BFD does not share the fate of its control plane, so its forwarding failed as well (RFC 5882
         /// section 4.3).
         control_plane_independent: bool,
+        /// The peer's BFD lost nobody but began anew, as it does in a restart.
+        began_anew: bool,
     },
     /// We sent a NOTIFICATION.
     NotificationSent(Notification),
@@ -192,9 +194,10 @@ impl DownReason {
                 notification && n.inside_hard_reset().is_none()
             }
             Self::HoldTimerExpired(_) | Self::SendHoldTimerExpired => notification,
-            // While the session stood: it is the way that fails, whatever the C bit (RFC 5882 section 4.3.2).
-            Self::BfdDown { .. }
-            | Self::Disabled
+            // RFC 5882 section 4.3.2: BFD that began anew died with its control plane, unless it says that it outlives that. All
+            // else that fails while the session stands is the way, whatever the C bit.
+            Self::BfdDown { control_plane_independent, began_anew } => *began_anew && !control_plane_independent,
+            Self::Disabled
             | Self::Cleared
             | Self::Stopped
             | Self::Deconfigured
@@ -219,6 +222,7 @@ impl fmt::Display for DownReason {
             Self::ConfigChanged => f.write_str("its configuration changed"),
             Self::Misconfigured(e) => write!(f, "can't be spoken to: {e}"),
             Self::LinkDown => f.write_str("the uplink went down"),
+            Self::BfdDown { began_anew: true, .. } => f.write_str("the peer's BFD began anew"),
             Self::BfdDown { .. } => f.write_str("BFD lost the peer"),
             Self::NotificationSent(n) => write!(f, "we ended it: {n}"),
             Self::NotificationReceived(n) => write!(f, "the peer ended it: {n}"),

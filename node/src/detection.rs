@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use petiole_bfd::wire::Diagnostic;
 use petiole_bfd::{Counters, SessionConfig, SessionId, SessionView, State, Status};
 use petiole_bgp::{BfdPolicy, BfdState, BfdStatus, PeerId};
 use petiole_config::{BfdSettings, PeerSettings};
@@ -60,7 +61,10 @@ fn said(status: &Status) -> BfdStatus {
         State::AdminDown | State::Down | State::Init => BfdState::Down,
     };
     let control_plane_independent = status.control_plane_independent;
-    BfdStatus { state, failed_at: status.failed_at, control_plane_independent }
+    let began_anew = status.diagnostic == Diagnostic::NEIGHBOR_SIGNALED_DOWN
+        && status.remote_diagnostic == Diagnostic::NONE
+        && !status.is_remote_admin_down();
+    BfdStatus { state, failed_at: status.failed_at, control_plane_independent, began_anew }
 }
 
 impl Node {

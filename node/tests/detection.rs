@@ -103,6 +103,26 @@ fn a_failure_takes_the_session_and_its_routes_at_once() {
 }
 
 #[test]
+fn a_leaf_whose_bfd_begins_anew_is_one_that_restarts() {
+    // What it says of the reason, and whether its routes are kept for it: "control detection time expired" says that it lost us.
+    for (remote_diagnostic, kept) in [(Diagnostic::NONE, true), (Diagnostic::DETECTION_TIME_EXPIRED, false)] {
+        let mut world = node("bfd = {}");
+        says(&mut world, State::Up, State::Up, None);
+        world.run_for(Duration::from_secs(60));
+        world.leaf_announces(LEAF, &["10.99.0.0/16"]);
+        world.run_for(Duration::from_secs(1));
+        let mut down = view(&world, State::Down, State::Down, Some(world.now));
+        down.status.diagnostic = Diagnostic::NEIGHBOR_SIGNALED_DOWN;
+        down.status.remote_diagnostic = remote_diagnostic;
+        world.bfd_reports(BfdReport { sessions: vec![down], counters: Counters::default() });
+        assert_eq!(peer(&mut world).state, "Idle");
+        world.run_for(Duration::from_millis(10));
+        let there = world.kernel.routes.keys().any(|k| k.prefix.to_string() == "10.99.0.0/16");
+        assert_eq!(there, kept, "{remote_diagnostic}");
+    }
+}
+
+#[test]
 fn admin_down_of_the_leaf_costs_nothing() {
     let mut world = node("bfd = {}");
     says(&mut world, State::Up, State::Up, None);

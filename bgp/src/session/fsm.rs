@@ -96,6 +96,7 @@ pub(crate) enum StopReason {
     /// BFD lost it; what is said may still arrive.
     BfdDown {
         control_plane_independent: bool,
+        began_anew: bool,
     },
 }
 
@@ -131,7 +132,9 @@ impl StopReason {
             Self::ConfigChanged => DownReason::ConfigChanged,
             Self::TooManyPrefixes(many) => DownReason::TooManyPrefixes(many),
             Self::LinkDown => DownReason::LinkDown,
-            Self::BfdDown { control_plane_independent } => DownReason::BfdDown { control_plane_independent },
+            Self::BfdDown { control_plane_independent, began_anew } => {
+                DownReason::BfdDown { control_plane_independent, began_anew }
+            }
         }
     }
 }

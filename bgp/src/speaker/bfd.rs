@@ -44,7 +44,8 @@ impl Speaker {
         let all = policy.strict && !status.lets_pass();
         let doomed = p.conns.iter().filter(|c| all || c.opened_at.is_none_or(|opened| opened <= at));
         let doomed: Vec<ConnId> = doomed.map(|c| c.id).collect();
-        let why = StopReason::BfdDown { control_plane_independent: status.control_plane_independent };
+        let BfdStatus { control_plane_independent, began_anew, .. } = status;
+        let why = StopReason::BfdDown { control_plane_independent, began_anew };
         for conn in doomed {
             self.step(id, conn, Input::Stop(why.clone()), now);
         }

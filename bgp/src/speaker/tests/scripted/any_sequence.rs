@@ -195,7 +195,7 @@ proptest! {
                 Step::Bfd(state, failed) => {
                     let peer = script.peer;
                     let failed_at = failed.then_some(script.now);
-                    let status = BfdStatus { state, failed_at, control_plane_independent: failed };
+                    let status = BfdStatus { state, failed_at, control_plane_independent: failed, began_anew: !failed };
                     script.with(|s, now| s.handle_bfd(peer, status, now));
                 }
                 Step::Hold(held) => script.with(|s, now| s.hold_end_of_rib(held, now)),

@@ -14,7 +14,7 @@ fn strict(config: &mut PeerConfig) {
 impl Script {
     fn bfd(&mut self, state: BfdState, failed_at: Option<Duration>) {
         let peer = self.peer;
-        let status = BfdStatus { state, failed_at, control_plane_independent: true };
+        let status = BfdStatus { state, failed_at, control_plane_independent: true, began_anew: false };
         self.with(|s, now| s.handle_bfd(peer, status, now));
     }
 
@@ -47,7 +47,7 @@ fn rfc5882_3_2_a_failure_ends_the_session_at_once() {
     script.bfd(BfdState::Down, Some(script.now));
     assert_eq!(script.notified(conn), Some((6, 10)), "RFC 9384");
     assert_eq!(script.state(), SessionState::Idle);
-    let reason = DownReason::BfdDown { control_plane_independent: true };
+    let reason = DownReason::BfdDown { control_plane_independent: true, began_anew: false };
     assert!(script.events.iter().any(|e| matches!(e, SpeakerEvent::PeerDown { reason: r, .. } if *r == reason)));
     assert_eq!(script.view().failures, 0, "no failure of the neighbour's BGP");
 }

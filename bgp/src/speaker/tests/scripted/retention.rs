@@ -349,30 +349,32 @@ fn what_is_kept_goes_when_the_link_does_or_the_operator_says_so() {
 /// RFC 5882 section 4.3.2: whether BFD dies with the neighbour's control plane decides whether its failure means the way.
 #[test]
 fn rfc5882_4_3_2_bfd_down_keeps_paths_only_where_it_shares_fate() {
-    for control_plane_independent in [false, true] {
-        for session_first in [false, true] {
-            // A neighbour that dies closes its connection before its BFD is missed.
-            let kept = if session_first && !control_plane_independent { 3 } else { 0 };
-            let mut script = Script::new(|c| {
-                c.passive = true;
-                c.bfd = Some(BfdPolicy::default());
-            });
-            let peer = script.peer;
-            let up = BfdStatus { state: BfdState::Up, failed_at: None, control_plane_independent };
-            script.with(|s, now| s.handle_bfd(peer, up, now));
-            script.now += BfdPolicy::SETTLE;
-            script.with(|s, now| s.handle_timeout(now));
-            let conn = script.comes_back(GRACEFUL);
-            script.is_told(conn);
-            script.now += secs(1);
-            if session_first {
-                script.breaks(conn);
-            }
-            let down = BfdStatus { state: BfdState::Down, failed_at: Some(script.now), control_plane_independent };
-            script.with(|s, now| s.handle_bfd(peer, down, now));
-            script.work();
-            assert_eq!(script.known().len(), kept, "C {control_plane_independent}, session first {session_first}");
+    let both = [false, true];
+    for (control_plane_independent, session_first, began_anew) in
+        both.iter().flat_map(|c| both.iter().flat_map(move |f| both.map(|anew| (*c, *f, anew))))
+    {
+        // A neighbour that dies closes its connection before its BFD is missed, or its BFD is back before that is heard of.
+        let kept = if !control_plane_independent && (session_first || began_anew) { 3 } else { 0 };
+        let mut script = Script::new(|c| {
+            c.passive = true;
+            c.bfd = Some(BfdPolicy::default());
+        });
+        let peer = script.peer;
+        let up = BfdStatus { state: BfdState::Up, control_plane_independent, ..BfdStatus::default() };
+        script.with(|s, now| s.handle_bfd(peer, up, now));
+        script.now += BfdPolicy::SETTLE;
+        script.with(|s, now| s.handle_timeout(now));
+        let conn = script.comes_back(GRACEFUL);
+        script.is_told(conn);
+        script.now += secs(1);
+        if session_first {
+            script.breaks(conn);
         }
+        let down = BfdStatus { state: BfdState::Down, failed_at: Some(script.now), began_anew, ..up };
+        script.with(|s, now| s.handle_bfd(peer, down, now));
+        script.work();
+        let case = (control_plane_independent, session_first, began_anew);
+        assert_eq!(script.known().len(), kept, "C bit, session first, BFD anew: {case:?}");
     }
 }
 
