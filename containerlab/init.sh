@@ -50,8 +50,16 @@ run() {
     zebra | bgpd | bfdd)
         rm -f "/var/run/frr/$1.vty" "/var/run/frr/$1.pid"
         if [ "$1" = bgpd ]; then interfaces; fi
+        # It would try zebra again after 10 s only.
+        if [ "$1" = bfdd ]; then until [ -S /var/run/frr/zserv.api ]; do sleep 0.05; done; fi
         (configure "$1" &)
-        if [ "$1" = zebra ]; then set -- zebra -s 90000000; fi
+        if [ "$1" = zebra ]; then
+            # What a former life left in the kernel stays for a minute where bgpd is to restart gracefully.
+            keep=
+            if grep -q preserve-fw-state /etc/frr/frr.conf; then keep='-K 60'; fi
+            # shellcheck disable=SC2086
+            set -- zebra -s 90000000 $keep
+        fi
         daemon=$1
         shift
         exec "/usr/lib/frr/$daemon" "$@" -F datacenter -A 127.0.0.1 -u frr -g frr --log stdout
@@ -80,6 +88,8 @@ run)
     run "$2"
     ;;
 start)
+    # A socket that was left behind looks like a zebra that answers.
+    if [ "$2" = zebra ]; then rm -f /var/run/frr/zserv.api; fi
     setsid "$self" run "$2" >>"$state/$2.log" 2>&1 </dev/null &
     exit 0
     ;;

@@ -26,9 +26,16 @@ pub struct Counted {
     pub longest_gap_ms: u64,
 }
 
+/// Room for what arrives while this process does not run: what is lost then was not lost on the way.
+fn make_room(socket: &UdpSocket) {
+    // Less is better than nothing.
+    let _less = rustix::net::sockopt::set_socket_recv_buffer_size(socket, 4 << 20);
+}
+
 /// Sends every datagram back to where it came from.
 pub fn reflect(listen: &str) -> Result<()> {
     let socket = UdpSocket::bind(listen).with_context(|| format!("cannot listen on {listen}"))?;
+    make_room(&socket);
     let mut buffer = [0; 2048];
     loop {
         // An error is that of an earlier datagram: a destination that could not be reached then.
@@ -43,6 +50,7 @@ pub fn stream(to: SocketAddr, rate: u32, until_gone: &Path) -> Result<Counted> {
     let any: SocketAddr = if to.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0u16; 8], 0).into() };
     let socket = UdpSocket::bind(any).context("no socket")?;
     socket.connect(to).with_context(|| format!("no route to {to}"))?;
+    make_room(&socket);
     let answers = socket.try_clone().context("no second socket")?;
     answers.set_read_timeout(Some(PATIENCE))?;
     let over = Arc::new(AtomicBool::new(false));

@@ -44,14 +44,29 @@ fn restarts_lose_no_packet() -> Result<()> {
     let topology = Topology::load(&file, Some(&fabric::unique_name("gr")), &|name| std::env::var(name).ok())?;
     let lab = Lab::up(&topology, &binaries)?;
     let racks = [Rack::wire(&lab, 1)?, Rack::wire(&lab, 2)?];
+    for _ in 0..repeats() {
+        at_both(&racks, |rack| rack.agent_restarts_unheard("with BFD"))?;
+        // FRR 8.4's bgpd makes its BFD session anew once BGP is up, takes that for a failure and says a Hard Reset, so it is not asked.
+        at_both(&racks, |rack| if rack.number == BIRD { rack.leaf_restarts("with BFD") } else { Ok(()) })?;
+    }
+    at_both(&racks, Rack::leave_bfd)?;
+    for _ in 0..repeats() {
+        at_both(&racks, |rack| rack.agent_restarts_unheard("without BFD"))?;
+        at_both(&racks, |rack| rack.leaf_restarts("without BFD"))?;
+    }
+    lab.down()
+}
+
+/// Does the same at both racks at once: one's leaf that restarts is heard at the other's, so that they go step by step.
+fn at_both(racks: &[Rack; 2], act: impl Fn(&Rack) -> Result<()> + Sync) -> Result<()> {
+    let act = &act;
     std::thread::scope(|scope| {
-        let threads = racks.each_ref().map(|rack| scope.spawn(|| rack.all_restarts()));
+        let threads = racks.each_ref().map(|rack| scope.spawn(move || act(rack)));
         let join = |thread: std::thread::ScopedJoinHandle<'_, Result<()>>| {
             thread.join().unwrap_or_else(|_| Err(anyhow!("a thread panicked")))
         };
-        threads.into_iter().map(join).collect::<Result<Vec<()>>>()
-    })?;
-    lab.down()
+        threads.into_iter().map(join).collect::<Result<Vec<()>>>().map(drop)
+    })
 }
 
 impl Rack {
@@ -73,30 +88,47 @@ impl Rack {
             })?;
         }
         rack.wait_in_sync()?;
+        // FRR 8.4 makes its BFD session anew when its first BGP session comes up, and resets that for it.
+        eventually(WITHIN, &format!("{}: its leaf leaves it alone", rack.worker.name()), || {
+            let peers = rack.worker.petiole_json(&["bgp", "peers"]).map_err(|error| format!("{error:#}"))?;
+            let long = |seconds: &serde_json::Value| seconds.as_f64().is_some_and(|seconds| seconds > 2.0);
+            check(long(&peers[0]["state_seconds"]) && long(&peers[0]["bfd"]["state_seconds"]), &peers)
+        })?;
+        rack.wait_in_sync()?;
         Ok(rack)
     }
 
-    fn all_restarts(&self) -> Result<()> {
-        for _ in 0..repeats() {
-            self.tells_nobody("restarts of the agent", || {
-                self.agent_restarts(Signal::KILL)?;
-                self.agent_restarts_twice()
-            })?;
-            // FRR 8.4's bgpd takes routes out of its own kernel for some 30 ms when it comes back, so that its leaf is not asked. BIRD
-            // is when repeats are asked for: one of eight runs beside another lab failed, and it is not known yet in which step.
-            if self.number == BIRD && std::env::var_os("PETIOLE_REPEAT").is_some() {
-                self.leaf_restarts()?;
-            }
-        }
-        Ok(())
+    fn agent_restarts_unheard(&self, how: &str) -> Result<()> {
+        self.tells_nobody("restarts of the agent", || {
+            self.agent_restarts(how)?;
+            self.agent_restarts_twice(how)
+        })
     }
 
-    /// The leaf has sent all it had at first, and was sent all.
+    /// Takes BFD out of both configurations; the agent reads its own when it starts.
+    fn leave_bfd(&self) -> Result<()> {
+        self.worker.sh("sed -i '/^bfd /d' /etc/petiole/petiole.toml")?;
+        self.worker.stop("agent", Signal::KILL)?;
+        self.worker.start("agent")?;
+        self.wait_in_sync()?;
+        if self.number == BIRD {
+            self.leaf.sh("sed '/^ *bfd graceful;/d' /etc/lab/bird.conf >/run/bird/bird.conf")?;
+            let _said =
+                self.leaf.exec(&["birdc", "-s", "/run/bird/bird.ctl", "configure", "\"/run/bird/bird.conf\""])?;
+            return Ok(());
+        }
+        self.leaf.sh("sed -i '/^ neighbor .* bfd/d' /etc/frr/frr.conf")?;
+        self.leaf.vtysh_configure(&["router bgp 65001", "no neighbor 10.122.101.1 bfd"])
+    }
+
+    /// The leaf has sent all it had at first, and was sent all; BFD is Up on both sides where it is configured.
     fn wait_in_sync(&self) -> Result<()> {
         eventually(WITHIN, &format!("{}: in sync with its leaf", self.worker.name()), || {
             let peers = self.worker.petiole_json(&["bgp", "peers"]).map_err(|error| format!("{error:#}"))?;
             let both = |key: &str| peers[0][key].as_array().is_some_and(|families| families.len() == 2);
-            check(both("end_of_rib_received") && both("end_of_rib_sent"), &peers)
+            let bfd = &peers[0]["bfd"];
+            let watched = bfd.is_null() || (bfd["state"] == "Up" && bfd["remote_state"] == "Up");
+            check(both("end_of_rib_received") && both("end_of_rib_sent") && watched, &peers)
         })
     }
 
@@ -170,24 +202,29 @@ impl Rack {
         Ok(())
     }
 
-    /// The leaf's BGP daemon is killed and started, as a crash and a supervisor would have it.
-    fn leaf_restarts(&self) -> Result<()> {
-        let daemon = if self.number == BIRD { "bird" } else { "bgpd" };
+    /// What forwards stays in the leaf's kernel while all that routes is killed and started, as a crash and a supervisor would
+    /// have it. FRR goes as a whole: where only bgpd does, zebra 8.4 takes its routes out of the kernel when it is back.
+    fn leaf_restarts(&self, how: &str) -> Result<()> {
+        let daemons: &[&str] = if self.number == BIRD { &["bird"] } else { &["zebra", "bfdd", "bgpd"] };
         let sessions = || -> Result<u64> {
             let peers = self.worker.petiole_json(&["bgp", "peers"])?;
             peers[0]["established_count"].as_u64().with_context(|| peers.to_string())
         };
         let before = sessions()?;
         // Routes beyond the leaf go for a moment: BIRD says End-of-RIB before its own spine has sent them again.
-        self.loses_no_packet(&format!("{}: {daemon} is killed and started", self.leaf.name()), || {
-            self.leaf.stop(daemon, Signal::KILL)?;
+        self.loses_no_packet(&format!("{}: {} killed and started, {how}", self.leaf.name(), daemons.join(", ")), || {
+            for daemon in daemons.iter().rev() {
+                self.leaf.stop(daemon, Signal::KILL)?;
+            }
             eventually(WITHIN, "its routes are kept", || {
                 let peers = self.worker.petiole_json(&["bgp", "peers"]).map_err(|error| format!("{error:#}"))?;
                 let kept = peers[0]["kept"].as_array().map_or(0, Vec::len);
                 check(kept == 2 && peers[0]["state"] != "Established", &peers)
             })?;
             std::thread::sleep(Duration::from_millis(500));
-            self.leaf.start(daemon)?;
+            for daemon in daemons {
+                self.leaf.start(daemon)?;
+            }
             eventually(WITHIN, "its routes are sent again", || {
                 let now = sessions().map_err(|error| format!("{error:#}"))?;
                 let peers = self.worker.petiole_json(&["bgp", "peers"]).map_err(|error| format!("{error:#}"))?;
@@ -197,9 +234,9 @@ impl Rack {
         })
     }
 
-    fn agent_restarts(&self, signal: Signal) -> Result<()> {
-        self.loses_nothing(&format!("{}: the agent is killed and started", self.worker.name()), || {
-            self.worker.stop("agent", signal)?;
+    fn agent_restarts(&self, how: &str) -> Result<()> {
+        self.loses_nothing(&format!("{}: the agent is killed and started, {how}", self.worker.name()), || {
+            self.worker.stop("agent", Signal::KILL)?;
             std::thread::sleep(Duration::from_millis(500));
             self.worker.start("agent")?;
             self.wait_in_sync()
@@ -207,8 +244,8 @@ impl Rack {
     }
 
     /// The second one comes as soon as the first session is there again, before anything has settled.
-    fn agent_restarts_twice(&self) -> Result<()> {
-        self.loses_nothing(&format!("{}: the agent is killed twice", self.worker.name()), || {
+    fn agent_restarts_twice(&self, how: &str) -> Result<()> {
+        self.loses_nothing(&format!("{}: the agent is killed twice, {how}", self.worker.name()), || {
             self.worker.stop("agent", Signal::KILL)?;
             self.worker.start("agent")?;
             eventually(WITHIN, "the session is back", || {
