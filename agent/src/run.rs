@@ -19,10 +19,13 @@ use tokio::time::MissedTickBehavior;
 use crate::io::bfd::Bfd;
 use crate::io::bgp::{Arrival, Connections};
 use crate::io::clock::Clock;
+use crate::io::cni::{self, Desk};
 use crate::io::heart::Heart;
 use crate::io::neighbour::Discovery;
 use crate::io::netlink::Driver;
 use crate::io::operators::Operators;
+use crate::io::pods::Pods;
+use crate::io::pods::records::Records;
 use crate::io::state::{Found, StateFile};
 use crate::io::store::Store;
 use crate::io::{api, health, metrics};
@@ -50,8 +53,10 @@ pub async fn run(settings: Settings) -> Result<()> {
     let clock = Clock::start();
     let seed = seed()?;
     let (inputs, receiver) = mpsc::channel(WAITING);
-    let drivers =
-        Drivers::start(&settings, u64::from_le_bytes(std::array::from_fn(|n| seed[n])), clock, inputs.clone()).await?;
+    let records = Records::in_folder(&settings.paths.state).map_err(anyhow::Error::msg)?;
+    let endpoints = records.read();
+    let spread = u64::from_le_bytes(std::array::from_fn(|n| seed[n]));
+    let drivers = Drivers::start(&settings, records, spread, clock, inputs.clone()).await?;
     let state = StateFile::in_folder(settings.paths.state.clone());
     let saved = match state.read() {
         Found::Nothing => None,
@@ -63,6 +68,7 @@ pub async fn run(settings: Settings) -> Result<()> {
     };
     let mut node = Node::new(settings, seed, clock.now());
     node.handle(Input::Started { boot_id: boot_id(), saved }, clock.now());
+    node.handle(Input::Endpoints(endpoints), clock.now());
     turn(node, clock, drivers, receiver).await
 }
 
@@ -137,6 +143,8 @@ struct Drivers {
     kernel: mpsc::UnboundedSender<KernelOrder>,
     saver: mpsc::UnboundedSender<(EffectId, Saved)>,
     operators: Operators,
+    cni: Desk,
+    pods: Pods,
     heart: Arc<Heart>,
     inputs: mpsc::Sender<Input>,
     api: JoinHandle<()>,
@@ -151,10 +159,20 @@ enum KernelOrder {
 }
 
 impl Drivers {
-    async fn start(settings: &Settings, spread: u64, clock: Clock, inputs: mpsc::Sender<Input>) -> Result<Self> {
+    async fn start(
+        settings: &Settings,
+        records: Records,
+        spread: u64,
+        clock: Clock,
+        inputs: mpsc::Sender<Input>,
+    ) -> Result<Self> {
         let socket = settings.paths.api_socket();
         let listener = api::bind(&socket).with_context(|| {
             format!("cannot make the API socket {}; make its directory writable, or set [paths] run", socket.display())
+        })?;
+        let socket = settings.paths.cni_socket();
+        let plugins = api::bind(&socket).with_context(|| {
+            format!("cannot make the CNI socket {}; make its directory writable, or set [paths] run", socket.display())
         })?;
         let store = Store::start(&settings.store, spread, inputs.clone()).map_err(anyhow::Error::msg)?;
         let kernel = kernel(inputs.clone())
@@ -164,6 +182,9 @@ impl Drivers {
         let bfd = Bfd::new(seed()?, clock, inputs.clone()).context("cannot make an event descriptor")?;
         let discovery = Discovery::new(inputs.clone());
         let operators = Operators::new(inputs.clone());
+        let cni = Desk::new(inputs.clone());
+        tokio::spawn(cni::serve(plugins, cni.clone()));
+        let pods = Pods::new(cni.clone(), records, inputs.clone());
         let heart = Arc::new(Heart::new(clock));
         let api_ends = Arc::new(Notify::new());
         let told = Arc::clone(&api_ends);
@@ -179,6 +200,8 @@ impl Drivers {
             kernel,
             saver,
             operators,
+            cni,
+            pods,
             heart,
             inputs,
             api,
@@ -212,13 +235,12 @@ impl Drivers {
                     });
                 }
                 Effect::Save { id, saved } => drop(self.saver.send((id, saved))),
-                // Nobody asks the node for pods yet.
-                Effect::Wire { .. }
-                | Effect::Look { .. }
-                | Effect::Unwire { .. }
-                | Effect::Record { .. }
-                | Effect::Forget { .. }
-                | Effect::CniReply { .. } => {}
+                Effect::Wire { id, cni, endpoint } => self.pods.wire(id, cni, endpoint),
+                Effect::Look { id, cni, endpoint } => self.pods.look(id, cni, endpoint),
+                Effect::Unwire { id, host } => self.pods.unwire(id, host),
+                Effect::Record { id, endpoint } => self.pods.record(id, endpoint),
+                Effect::Forget { id, host } => self.pods.forget(id, host),
+                Effect::CniReply { id, result } => self.cni.reply(id, result),
                 Effect::Reply { id, answer } => self.operators.reply(id, answer),
                 Effect::Exit => self.ending = true,
                 Effect::Log(event) => log::say(&event),

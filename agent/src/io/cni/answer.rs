@@ -1,0 +1,53 @@
+//! The node's answer in the plugin's words.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use petiole_cni::rpc::{Added, Address, Code, Failure, Interface, Mode, Response, Route};
+use petiole_cni::{Cidr, Mac};
+use petiole_node::pods::{CniAnswer, CniFailure, CniFault, CniReply, Endpoint, GATEWAY_V4, GATEWAY_V6, HOST_MAC};
+
+/// The answer to a request that came in this mode, about an interface of this name.
+pub(super) fn response(reply: CniReply, mode: Mode, interface: &str) -> Response {
+    match reply {
+        Ok(CniAnswer::Done) => Response::Done,
+        Ok(CniAnswer::Added(endpoint)) => Response::Added(added(&endpoint, mode, interface)),
+        Err(CniFailure { kind, words }) => Response::Failed(Failure::new(code(kind), words)),
+    }
+}
+
+fn added(endpoint: &Endpoint, mode: Mode, interface: &str) -> Added {
+    let wired = mode == Mode::Wire;
+    let hosts = endpoint.addresses.iter().map(|a| {
+        let (length, gateway, any) = match a {
+            IpAddr::V4(_) => (32, IpAddr::V4(GATEWAY_V4), IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
+            IpAddr::V6(_) => (128, IpAddr::V6(GATEWAY_V6), IpAddr::V6(Ipv6Addr::UNSPECIFIED)),
+        };
+        (*a, length, gateway, any)
+    });
+    let addresses = hosts.clone().filter_map(|(a, length, gateway, _)| {
+        Some(Address { address: Cidr::new(a, length).ok()?, gateway: Some(gateway) })
+    });
+    let routes =
+        hosts.filter_map(|(_, _, gateway, any)| Some(Route { dst: Cidr::new(any, 0).ok()?, gateway: Some(gateway) }));
+    Added {
+        host: wired.then(|| Interface { name: endpoint.host.clone(), mac: Mac(HOST_MAC) }),
+        container: wired.then(|| Interface { name: interface.to_owned(), mac: Mac(endpoint.mac) }),
+        addresses: addresses.collect(),
+        routes: routes.collect(),
+        mtu: wired.then_some(endpoint.mtu),
+    }
+}
+
+const fn code(fault: CniFault) -> Code {
+    match fault {
+        CniFault::UnknownContainer => Code::UNKNOWN_CONTAINER,
+        CniFault::BadRequest => Code::CONFIG,
+        CniFault::Io => Code::IO,
+        CniFault::TryAgain => Code::TRY_AGAIN,
+        CniFault::NotAvailable => Code::NOT_AVAILABLE,
+        CniFault::NotAsLeft => Code::NOT_AS_LEFT,
+        CniFault::Exists => Code::EXISTS,
+        CniFault::Kernel => Code::KERNEL,
+        CniFault::Exhausted => Code::EXHAUSTED,
+    }
+}

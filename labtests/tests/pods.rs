@@ -1,0 +1,362 @@
+//! Pods by the real plugin and the real agent: a network namespace stands for a container.
+
+use std::fs;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow, ensure};
+use petiole_labtests::{Binaries, Lab, Netns, NodeHandle, Spawned, check, eventually, fabric};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+const WITHIN: Duration = Duration::from_secs(20);
+const SETTLE: Duration = Duration::from_secs(60);
+/// How often agent and plugin are killed, unless `PETIOLE_POD_KILLS` says otherwise.
+const KILLS: u32 = 12;
+
+fn root(test: &str) -> bool {
+    let root = rustix::process::geteuid().is_root();
+    if !root {
+        println!("not checked: {test}: needs root");
+    }
+    root
+}
+
+/// A node of its own: one namespace, the embedded store, no leaf.
+struct Alone {
+    folder: TempDir,
+    netns: Netns,
+    petiole: PathBuf,
+    plugin: PathBuf,
+    agent: Option<Spawned>,
+}
+
+impl Alone {
+    fn new() -> Result<Self> {
+        let petiole = Binaries::find()?.agent.context("no agent binary: cargo build -p petiole")?;
+        let plugin = petiole.with_file_name("petiole-cni");
+        ensure!(plugin.is_file(), "no plugin: cargo build -p petiole-cni");
+        let folder = TempDir::new()?;
+        let netns = Netns::bare("pods-node")?;
+        for setting in ["net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1"] {
+            netns.exec(&["sysctl", "-qw", setting])?;
+        }
+        let path = folder.path().display();
+        let config = format!(
+            "[node]\nname = \"worker1\"\nroles = [\"worker\"]\n\
+             addresses = [\"10.122.0.11/32\", \"fd00:122::11/128\"]\n[store]\nembedded = \"{path}/store\"\n[ipam]\n\
+             pools = [{{ cidr = \"10.123.128.0/17\" }}, {{ cidr = \"fd00:123:8000::/112\" }}]\n\
+             [paths]\nstate = \"{path}/state\"\nrun = \"{path}/run\"\n"
+        );
+        fs::write(folder.path().join("petiole.toml"), config)?;
+        let mut alone = Self { folder, netns, petiole, plugin, agent: None };
+        alone.start()?;
+        alone.wait_ready()?;
+        Ok(alone)
+    }
+
+    fn start(&mut self) -> Result<()> {
+        let script = format!(
+            "exec {} agent --config {1}/petiole.toml >>{1}/log 2>&1",
+            self.petiole.display(),
+            self.folder.path().display()
+        );
+        self.agent = Some(self.netns.spawn(&["sh", "-c", &script])?);
+        Ok(())
+    }
+
+    fn kill(&mut self) -> Result<()> {
+        if let Some(agent) = self.agent.take() {
+            agent.end(Signal::KILL)?;
+        }
+        Ok(())
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+
+    fn wait_ready(&self) -> Result<()> {
+        eventually(WITHIN, "STATUS is served", || self.cni("STATUS", "", None, None).map_err(|e| format!("{e:#}")))?;
+        Ok(())
+    }
+
+    fn conf(&self, prev: Option<&Value>) -> Value {
+        let socket = self.folder.path().join("run/cni.sock");
+        let mut conf = json!({ "cniVersion": "1.1.0", "name": "pods", "type": "petiole", "socket": socket });
+        if let (Some(prev), Some(map)) = (prev, conf.as_object_mut()) {
+            map.insert("prevResult".to_owned(), prev.clone());
+        }
+        conf
+    }
+
+    fn begin(
+        &self,
+        command: &str,
+        container: &str,
+        netns: Option<&Netns>,
+        prev: Option<&Value>,
+    ) -> Result<std::process::Child> {
+        let mut plugin = Command::new(&self.plugin);
+        plugin.env_clear().env("CNI_COMMAND", command).env("CNI_PATH", "/opt/cni/bin");
+        if !container.is_empty() {
+            plugin.env("CNI_CONTAINERID", container).env("CNI_IFNAME", "eth0");
+        }
+        if let Some(netns) = netns {
+            plugin.env("CNI_NETNS", format!("/run/netns/{}", netns.name()));
+        }
+        let mut child = plugin.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+        let mut stdin = child.stdin.take().context("no stdin")?;
+        stdin.write_all(self.conf(prev).to_string().as_bytes())?;
+        Ok(child)
+    }
+
+    /// What the plugin says; an error of it is an error here.
+    fn cni(&self, command: &str, container: &str, netns: Option<&Netns>, prev: Option<&Value>) -> Result<Value> {
+        let output = self.begin(command, container, netns, prev)?.wait_with_output()?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        ensure!(output.status.success(), "{command} {container}: {text}");
+        if text.trim().is_empty() {
+            return Ok(Value::Null);
+        }
+        Ok(serde_json::from_str(&text)?)
+    }
+
+    fn interfaces(&self) -> Result<Vec<String>> {
+        let links = self.netns.ip_json(&["link"])?;
+        let names = links.as_array().into_iter().flatten().filter_map(|l| l["ifname"].as_str());
+        Ok(names.filter(|n| n.starts_with("pet")).map(str::to_owned).collect())
+    }
+
+    fn pod_routes(&self) -> Result<Vec<String>> {
+        let mut found = Vec::new();
+        for family in ["-4", "-6"] {
+            let routes = self.netns.ip_json(&[family, "route", "show", "proto", "179", "metric", "512"])?;
+            found.extend(routes.as_array().into_iter().flatten().filter_map(|r| r["dst"].as_str().map(str::to_owned)));
+        }
+        Ok(found)
+    }
+
+    fn records(&self) -> Result<Vec<String>> {
+        let entries = fs::read_dir(self.folder.path().join("state/endpoints"))?;
+        entries.map(|e| Ok(e?.file_name().to_string_lossy().into_owned())).collect()
+    }
+
+    fn used(&self) -> Result<u64> {
+        let socket = self.folder.path().join("run/api.sock");
+        let text = self.netns.exec(&[
+            "curl",
+            "-sf",
+            "--unix-socket",
+            &socket.display().to_string(),
+            "http://localhost/v1/ipam/blocks",
+        ])?;
+        let view: Value = serde_json::from_str(&text)?;
+        let blocks = view["blocks"].as_array().context("no blocks")?;
+        Ok(blocks.iter().filter_map(|b| b["used"].as_u64()).sum())
+    }
+
+    fn nothing_left(&self) -> Result<()> {
+        let (interfaces, routes, records, used) =
+            (self.interfaces()?, self.pod_routes()?, self.records()?, self.used()?);
+        ensure!(
+            interfaces.is_empty() && routes.is_empty() && records.is_empty() && used == 0,
+            "left: {interfaces:?} {routes:?} {records:?}, {used} addresses"
+        );
+        Ok(())
+    }
+}
+
+/// The addresses of a result, IPv4 first.
+fn addresses(result: &Value) -> Result<Vec<String>> {
+    let ips = result["ips"].as_array().context("no ips")?;
+    let hosts = ips.iter().filter_map(|ip| ip["address"].as_str()?.split_once('/').map(|(a, _)| a.to_owned()));
+    Ok(hosts.collect())
+}
+
+#[test]
+fn a_pod_is_reachable_when_add_answers_and_del_leaves_nothing() -> Result<()> {
+    if !root("a_pod_is_reachable_when_add_answers_and_del_leaves_nothing") {
+        return Ok(());
+    }
+    let node = Alone::new()?;
+    let pods = [Netns::bare("pods-a")?, Netns::bare("pods-b")?];
+    let mut results = Vec::new();
+    for (number, pod) in pods.iter().enumerate() {
+        let begun = Instant::now();
+        let result =
+            node.cni("ADD", &format!("c{number}"), Some(pod), None).map_err(|e| anyhow!("{e:#}\n{}", node.log()))?;
+        let took = begun.elapsed();
+        let found = addresses(&result)?;
+        ensure!(found.len() == 2, "{result}");
+        for address in &found {
+            let ping = node.netns.exec(&["ping", "-c", "1", "-W", "1", "-M", "do", "-s", "1400", address])?;
+            let time = ping.split("time=").nth(1).and_then(|t| t.split(' ').next()).unwrap_or("?");
+            println!("ADD took {took:?}; the first ping to {address} {time} ms");
+        }
+        let again = node.cni("ADD", &format!("c{number}"), Some(pod), None)?;
+        ensure!(again == result, "{again} is not {result}");
+        node.cni("CHECK", &format!("c{number}"), Some(pod), Some(&result))?;
+        results.push(result);
+    }
+    for (from, to) in [(0, 1), (1, 0)] {
+        for address in addresses(&results[to])? {
+            pods[from].exec(&["ping", "-c", "1", "-W", "1", "-M", "do", "-s", "1400", &address])?;
+        }
+    }
+    ensure!(node.interfaces()?.len() == 2 && node.pod_routes()?.len() == 4, "{:?}", node.pod_routes());
+    let link = pods[0].ip_json(&["link", "show", "dev", "eth0"])?;
+    ensure!(link[0]["address"] == results[0]["interfaces"][1]["mac"] && link[0]["mtu"] == 1500, "{link}");
+
+    pods[1].exec(&["ip", "addr", "flush", "dev", "eth0", "scope", "global"])?;
+    let check = node.cni("CHECK", "c1", Some(&pods[1]), Some(&results[1]));
+    ensure!(check.is_err(), "CHECK does not see that the addresses are gone");
+
+    node.cni("DEL", "c0", Some(&pods[0]), None)?;
+    let [_, second] = pods;
+    // The namespace is gone before the second is deleted.
+    drop(second);
+    node.cni("DEL", "c1", None, None)?;
+    node.cni("DEL", "c1", None, None)?;
+    node.cni("DEL", "never-seen", None, None)?;
+    eventually(WITHIN, "nothing is left", || node.nothing_left())?;
+    Ok(())
+}
+
+#[test]
+fn kill_9_of_plugin_and_agent_leaves_nothing() -> Result<()> {
+    if !root("kill_9_of_plugin_and_agent_leaves_nothing") {
+        return Ok(());
+    }
+    let kills = std::env::var("PETIOLE_POD_KILLS").ok().and_then(|n| n.parse().ok()).unwrap_or(KILLS);
+    let mut node = Alone::new()?;
+    // Any sequence does; this one is the same every time.
+    let mut random = 0x2545_f491_4f6c_dd1d_u64;
+    let mut next = |below: u64| {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        random % below
+    };
+    let mut served = 0;
+    for round in 0..kills {
+        let pod = Netns::bare("pods-k")?;
+        let container = format!("k{round}");
+        let mut add = node.begin("ADD", &container, Some(&pod), None)?;
+        let del_too = next(3) == 0;
+        if del_too {
+            add.wait()?;
+            let mut del = node.begin("DEL", &container, Some(&pod), None)?;
+            std::thread::sleep(Duration::from_micros(next(25_000)));
+            node.kill()?;
+            del.kill()?;
+            del.wait()?;
+        } else {
+            std::thread::sleep(Duration::from_micros(next(70_000)));
+            if next(2) == 0 {
+                add.kill()?;
+            }
+            node.kill()?;
+            served += u32::from(add.wait()?.success());
+        }
+        node.start()?;
+        // What a runtime does after a failed ADD, and again until it is done.
+        eventually(WITHIN, "DEL is served", || {
+            node.cni("DEL", &container, Some(&pod), None).map_err(|e| format!("{e:#}\n{}", node.log()))
+        })?;
+    }
+    println!("{kills} kills, {served} ADDs had been answered before");
+    node.wait_ready()?;
+    eventually(WITHIN, "nothing is left", || node.nothing_left())?;
+    // Nor does a fresh agent find anything.
+    node.kill()?;
+    node.start()?;
+    node.wait_ready()?;
+    node.nothing_left()
+}
+
+/// A container on a node of the fabric.
+struct Pod {
+    node: NodeHandle,
+    name: &'static str,
+    plugin: String,
+}
+
+impl Pod {
+    fn cni(&self, command: &str) -> Result<Value> {
+        let script = format!(
+            "echo '{{\"cniVersion\":\"1.1.0\",\"name\":\"pods\",\"type\":\"petiole\"}}' | CNI_COMMAND={command} \
+             CNI_CONTAINERID={0} CNI_IFNAME=eth0 CNI_PATH=/opt/cni/bin CNI_NETNS=/run/netns/{0} {1} || {{ cat; exit 1; }}",
+            self.name, self.plugin
+        );
+        let output = self.node.output(&["sh", "-c", &script])?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        ensure!(output.status.success(), "{command} {}: {text} {}", self.name, String::from_utf8_lossy(&output.stderr));
+        Ok(if text.trim().is_empty() { Value::Null } else { serde_json::from_str(&text)? })
+    }
+
+    fn ping(&self, address: &str) -> Result<()> {
+        // 1500 octets with either family's headers.
+        let size = if address.contains(':') { "1452" } else { "1472" };
+        let argv = ["ip", "netns", "exec", self.name, "ping", "-c", "1", "-W", "2", "-M", "do", "-s", size, address];
+        self.node.exec(&argv).map(drop)
+    }
+}
+
+fn wired(lab: &Lab, node: &str, name: &'static str, plugin: &str) -> Result<(Pod, Vec<String>)> {
+    let node = lab.node(node)?;
+    node.exec(&["ip", "netns", "add", name])?;
+    let pod = Pod { node, name, plugin: plugin.to_owned() };
+    let result = pod.cni("ADD")?;
+    let addresses = addresses(&result)?;
+    Ok((pod, addresses))
+}
+
+#[test]
+fn pods_of_two_racks_reach_each_other_and_the_leaf_sees_blocks_only() -> Result<()> {
+    if !root("pods_of_two_racks_reach_each_other_and_the_leaf_sees_blocks_only") {
+        return Ok(());
+    }
+    let plugin = Binaries::find()?.agent.context("no agent binary")?.with_file_name("petiole-cni");
+    ensure!(plugin.is_file(), "no plugin: cargo build -p petiole-cni");
+    let plugin = plugin.display().to_string();
+    let lab = fabric::clos("pods")?;
+    fabric::wait_settled(&lab, SETTLE)?;
+    let tables = |lab: &Lab| -> Result<Vec<Vec<String>>> {
+        let mut all = Vec::new();
+        for leaf in ["leaf1", "leaf4"] {
+            for family in ["ipv4", "ipv6"] {
+                all.push(fabric::prefixes(&lab.node(leaf)?, family)?);
+            }
+        }
+        Ok(all)
+    };
+    let before = tables(&lab)?;
+    let (one, ones) = wired(&lab, "worker1", "p1", &plugin)?;
+    let (four, fours) = wired(&lab, "worker4", "p4", &plugin)?;
+    for address in &fours {
+        one.ping(address)?;
+    }
+    for address in &ones {
+        four.ping(address)?;
+    }
+    for client in ["10.120.201.10", "fd00:120:201:1::10"] {
+        four.ping(client)?;
+    }
+    ensure!(tables(&lab)? == before, "the leaves' tables changed with pods");
+    for pod in [&one, &four] {
+        pod.cni("DEL")?;
+        let links = pod.node.sh("ip -o link | grep -c ': pet' || true")?;
+        ensure!(links.trim() == "0", "{links}");
+        eventually(WITHIN, "no pod route", || {
+            let routes = pod.node.sh("(ip -4 route; ip -6 route) | grep -c 'metric 512' || true")?;
+            ensure!(routes.trim() == "0", "{routes}");
+            Ok::<_, anyhow::Error>(())
+        })?;
+    }
+    check(tables(&lab)? == before, "the leaves' tables changed with pods").map_err(anyhow::Error::msg)?;
+    lab.down()
+}
