@@ -43,7 +43,7 @@ pub(crate) struct Received {
     pub(crate) next_hop: String,
     /// AS numbers with blanks between.
     pub(crate) as_path: String,
-    /// In the daemon's own words.
+    /// All kinds of them, in the daemon's own words.
     pub(crate) communities: String,
 }
 
@@ -81,8 +81,16 @@ pub(crate) trait Daemon: fmt::Debug {
     /// Kills it, so that it says nothing more.
     fn kill(&mut self);
 
+    /// Writes another configuration, for its next start.
+    fn configure(&mut self, wanted: &Wanted) -> Result<()>;
+
     /// Starts it again after that, in the way it wants to be started where forwarding went on.
     fn revive(&mut self) -> Result<()>;
+
+    /// Whether it can have several paths of one prefix by itself; else the fact.
+    fn has_several_paths(&self) -> Result<(), &'static str> {
+        Ok(())
+    }
 
     /// Whether its routes of the family that is not the session's have a next hop that can be used; else the fact.
     fn announces_other_family(&self) -> Result<(), &'static str> {

@@ -70,7 +70,7 @@ pub fn run(options: &Options) -> Result<ExitCode> {
         return Err(anyhow!("no feature's name contains {:?}; `--list` shows them", options.only));
     }
     if options.list {
-        let lines: Vec<String> = features.iter().map(|f| format!("{:<24} {}\n", f.id, f.what)).collect();
+        let lines: Vec<String> = features.iter().map(|f| format!("{:<25} {}\n", f.id, f.what)).collect();
         let _written = std::io::stdout().write_all(lines.concat().as_bytes());
         return Ok(ExitCode::SUCCESS);
     }
@@ -130,7 +130,7 @@ fn one_daemon(kind: Kind, features: &[&Feature], means: &Means, folder: Option<&
         let start = Instant::now();
         let cell = one_cell(kind, feature, means, &mut vectors);
         let (word, why) = cell.words();
-        eprintln!("{:<9} {:<22} {word:<14} {:>5.1} s {why}", kind.id(), feature.id, start.elapsed().as_secs_f64());
+        eprintln!("{:<9} {:<25} {word:<14} {:>5.1} s {why}", kind.id(), feature.id, start.elapsed().as_secs_f64());
         cells.push((feature.id, cell));
     }
     if let Some(error) = folder.and_then(|folder| vectors.write(kind, &means.tools, folder).err()) {

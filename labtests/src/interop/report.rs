@@ -53,13 +53,13 @@ impl Run<'_> {
 
 /// One line per feature, one column per daemon.
 pub(crate) fn table(run: &Run<'_>) -> String {
-    let mut text = format!("\n{:<22}", "FEATURE");
+    let mut text = format!("\n{:<25}", "FEATURE");
     for kind in run.kinds {
         let _ = write!(text, " {:<9}", kind.id());
     }
     text.push('\n');
     for feature in run.features {
-        let _ = write!(text, "{:<22}", feature.id);
+        let _ = write!(text, "{:<25}", feature.id);
         for kind in run.kinds {
             let word = match run.cell(feature, *kind) {
                 Some(Cell::Pass(_)) => "pass",

@@ -242,6 +242,13 @@ impl Scene {
         Ok(())
     }
 
+    /// Sends the agent a signal.
+    pub(crate) fn signal_agent(&self, signal: Signal) {
+        if let Some(agent) = &self.agent {
+            agent.signal(signal);
+        }
+    }
+
     /// Ends the agent by a signal and waits until it is gone.
     pub(crate) fn end_agent(&mut self, signal: Signal) -> Result<()> {
         let Some(agent) = self.agent.take() else { return Ok(()) };

@@ -86,6 +86,14 @@ pub(crate) struct Wanted {
     pub(crate) graceful: Option<u16>,
     /// And long-lived graceful restart, with this stale time, seconds.
     pub(crate) long_lived: Option<u32>,
+    /// The leaf is the one that restarts, with its routes in use meanwhile.
+    pub(crate) leaf_restarts: bool,
+    /// The leaf's own resets are plain NOTIFICATIONs, not Hard Resets (RFC 8538, section 3.1), where it has a setting for that.
+    pub(crate) gentle_resets: bool,
+    /// What the leaf says that it is to the node (RFC 9234): "provider" or "peer".
+    pub(crate) leaf_role: Option<&'static str>,
+    /// The leaf tells all its paths (RFC 7911), and has several of this prefix where it can by itself.
+    pub(crate) several_paths: Option<&'static str>,
     /// The leaf's key for TCP MD5 signatures, and the node's.
     pub(crate) leaf_key: Option<&'static str>,
     pub(crate) node_key: Option<&'static str>,
@@ -112,6 +120,10 @@ impl Default for Wanted {
             routes: vec![Route::plain("10.120.201.0/27"), Route::plain("fd00:120:201:1::/64")],
             graceful: None,
             long_lived: None,
+            leaf_restarts: false,
+            gentle_resets: false,
+            leaf_role: None,
+            several_paths: None,
             leaf_key: None,
             node_key: None,
             ttl_security: false,

@@ -63,6 +63,14 @@ fn configuration(wanted: &Wanted, log: &str) -> String {
         }
         text.push_str("}\n");
     }
+    if let Some(prefix) = wanted.several_paths {
+        for number in 1..=2 {
+            let _ = writeln!(
+                text,
+                "protocol static path{number} {{ ipv4 {{ preference {number}; }}; route {prefix} blackhole; }}"
+            );
+        }
+    }
     if wanted.bfd {
         text.push_str(
             "protocol bfd { interface \"eth*\" { min rx interval 100 ms; min tx interval 100 ms; multiplier 3; }; }\n",
@@ -103,6 +111,9 @@ fn configuration(wanted: &Wanted, log: &str) -> String {
         if let Some(seconds) = wanted.long_lived {
             let _ = writeln!(text, "  long lived graceful restart on;\n  long lived stale time {seconds};");
         }
+        if let Some(role) = wanted.leaf_role {
+            let _ = writeln!(text, "  local role {role};");
+        }
         if let Some(key) = wanted.leaf_key {
             let _ = writeln!(text, "  password \"{key}\";");
         }
@@ -116,8 +127,10 @@ fn configuration(wanted: &Wanted, log: &str) -> String {
             let own = if other == wanted.transport { String::new() } else { link.leaf(other) };
             let own = if wanted.unnumbered { String::new() } else { own };
             let extended = if wanted.unnumbered && family == "ipv4" { " extended next hop on;" } else { "" };
+            let paths = if wanted.several_paths.is_some() { " add paths tx;" } else { "" };
             let hop = if own.is_empty() { own } else { format!(" next hop address {own};") };
-            let _ = writeln!(text, "  {family} {{ import all; export where source = RTS_STATIC;{hop}{extended} }};");
+            let _ =
+                writeln!(text, "  {family} {{ import all; export where source = RTS_STATIC;{hop}{extended}{paths} }};");
         }
         text.push_str("}\n");
     }
@@ -131,8 +144,7 @@ fn after<'a>(text: &'a str, label: &str) -> Option<&'a str> {
 
 impl Daemon for Bird {
     fn start(&mut self, wanted: &Wanted) -> Result<()> {
-        self.wanted = wanted.clone();
-        self.place.write("bird.conf", &configuration(wanted, &self.place.path("bird.log")))?;
+        self.configure(wanted)?;
         self.run(&[])
     }
 
@@ -156,8 +168,8 @@ impl Daemon for Bird {
             } else if let Some(route) = found.get_mut(&prefix) {
                 if let Some(path) = line.trim().strip_prefix("BGP.as_path:") {
                     path.trim().clone_into(&mut route.as_path);
-                } else if let Some(all) = line.trim().strip_prefix("BGP.community:") {
-                    all.trim().clone_into(&mut route.communities);
+                } else if let Some((_, all)) = line.split_once("community:") {
+                    let _ = write!(route.communities, "{} ", all.trim());
                 } else if let Some(hop) = line.trim().strip_prefix("BGP.next_hop:") {
                     hop.split_ascii_whitespace()
                         .find(|word| *word != "::")
@@ -175,6 +187,11 @@ impl Daemon for Bird {
 
     fn kill(&mut self) {
         self.process = None;
+    }
+
+    fn configure(&mut self, wanted: &Wanted) -> Result<()> {
+        self.wanted = wanted.clone();
+        self.place.write("bird.conf", &configuration(wanted, &self.place.path("bird.log"))).map(drop)
     }
 
     fn revive(&mut self) -> Result<()> {

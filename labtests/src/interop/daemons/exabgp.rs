@@ -12,6 +12,8 @@ use crate::Spawned;
 use crate::interop::daemon::{Daemon, Place, Received, Session, unsupported};
 use crate::interop::wanted::{LEAF_ASN, LEAF_ID, Link, NODE_ASN, Route, Transport, Wanted};
 
+const CONFIG: &str = "exabgp.conf";
+
 /// What stands for a number of four octets (RFC 6793, section 9).
 const AS_TRANS: u32 = 23_456;
 
@@ -68,7 +70,7 @@ fn configuration(wanted: &Wanted, script: &str) -> String {
             text,
             "neighbor {} {{\n  router-id {LEAF_ID};\n  local-address {};\n  local-as {LEAF_ASN};\n  peer-as {};\n  \
              hold-time {};\n  passive {};\n  family {{ ipv4 unicast; ipv6 unicast; }}\n  capability {{ asn4 {}; \
-             route-refresh enable; }}\n  api {{ processes [ watch ]; neighbor-changes; receive {{ parsed; open; update; \
+             route-refresh enable;{}{} }}\n  api {{ processes [ watch ]; neighbor-changes; receive {{ parsed; open; update; \
              notification; refresh; }} }}\n  static {{\n",
             link.node(wanted.transport),
             link.leaf(wanted.transport),
@@ -76,9 +78,17 @@ fn configuration(wanted: &Wanted, script: &str) -> String {
             wanted.leaf_hold,
             wanted.leaf_passive,
             if wanted.leaf_two_octet { "disable" } else { "enable" },
+            wanted.graceful.map(|seconds| format!(" graceful-restart {seconds};")).unwrap_or_default(),
+            if wanted.several_paths.is_some() { " add-path send;" } else { "" },
         );
         for route in &wanted.routes {
             let _ = writeln!(text, "    {};", route_text(route, wanted.transport));
+        }
+        if let Some(prefix) = wanted.several_paths {
+            for number in 1..=2 {
+                let _ =
+                    writeln!(text, "    route {prefix} next-hop self path-information 0.0.0.{number} med {number};");
+            }
         }
         text.push_str("  }\n");
         if let Some(key) = wanted.leaf_key {
@@ -100,14 +110,20 @@ impl Daemon for ExaBgp {
         if wanted.unnumbered {
             return Err(unsupported("it sends no router advertisements, by which the node would find it"));
         }
-        if wanted.graceful.is_some() {
+        if wanted.graceful.is_some() && !wanted.leaf_restarts {
             return Err(unsupported("it has no table: it hands what it hears to a process, and forwards nothing"));
+        }
+        if wanted.long_lived.is_some() {
+            return Err(unsupported("it has no long-lived graceful restart"));
+        }
+        if wanted.leaf_role.is_some() {
+            return Err(unsupported("it has no roles"));
         }
         self.transport = wanted.transport;
         let (events, commands) = (self.place.write("events", "")?, self.place.write("commands", "")?);
         let script = format!("tail -n +1 -f {commands} &\nexec cat >>{events}\n");
-        let script = self.place.write("watch.sh", &script)?;
-        let config = self.place.write("exabgp.conf", &configuration(wanted, &script))?;
+        self.place.write("watch.sh", &script)?;
+        self.configure(wanted)?;
         let mut argv = vec!["env".to_owned(), "TMPDIR=/tmp".to_owned()];
         let listen: Vec<String> = wanted.links().map(|link| link.leaf(wanted.transport)).collect();
         for (key, value) in [
@@ -123,7 +139,7 @@ impl Daemon for ExaBgp {
             argv.push(format!("exabgp.{key}={value}"));
         }
         argv.extend(self.program.iter().cloned());
-        argv.push(config);
+        argv.push(self.place.path(CONFIG));
         self.argv = argv;
         self.revive()
     }
@@ -154,7 +170,8 @@ impl Daemon for ExaBgp {
                 numbers.as_object().into_iter().flat_map(|all| all.values()).filter_map(|s| s["value"].as_array());
             let numbers = numbers.as_array().into_iter().chain(segments).flatten();
             let as_path = numbers.map(Value::to_string).collect::<Vec<_>>().join(" ");
-            let communities = update["attribute"]["community"].to_string();
+            let kinds = ["community", "large-community", "extended-community"];
+            let communities = kinds.map(|kind| update["attribute"][kind].to_string()).join(" ");
             for family in ["ipv4 unicast", "ipv6 unicast"] {
                 for (hop, list) in update["announce"][family].as_object().into_iter().flatten() {
                     for prefix in list.as_array().into_iter().flatten().filter_map(|entry| entry["nlri"].as_str()) {
@@ -182,6 +199,11 @@ impl Daemon for ExaBgp {
 
     fn kill(&mut self) {
         self.process = None;
+    }
+
+    fn configure(&mut self, wanted: &Wanted) -> Result<()> {
+        let text = configuration(wanted, &self.place.path("watch.sh"));
+        self.place.write(CONFIG, &text).map(drop)
     }
 
     fn revive(&mut self) -> Result<()> {

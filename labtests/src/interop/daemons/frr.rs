@@ -89,6 +89,9 @@ fn configuration(wanted: &Wanted) -> String {
     if let Some(seconds) = wanted.long_lived {
         let _ = writeln!(text, " bgp long-lived-graceful-restart stale-time {seconds}");
     }
+    if wanted.gentle_resets {
+        text.push_str(" no bgp hard-administrative-reset\n");
+    }
     let name = |link: Link| if wanted.unnumbered { link.interface() } else { link.node(wanted.transport) };
     let nodes: Vec<String> = wanted.links().map(name).collect();
     for node in &nodes {
@@ -113,6 +116,9 @@ fn configuration(wanted: &Wanted) -> String {
         if wanted.leaf_passive {
             let _ = writeln!(text, " neighbor {node} passive");
         }
+        if let Some(role) = wanted.leaf_role {
+            let _ = writeln!(text, " neighbor {node} local-role {role}");
+        }
         if wanted.leaf_two_octet {
             let _ = writeln!(text, " neighbor {node} dont-capability-negotiate");
         }
@@ -123,12 +129,25 @@ fn configuration(wanted: &Wanted) -> String {
             let map = if has_communities(route) { format!(" route-map r{number}") } else { String::new() };
             let _ = writeln!(text, "  network {}{map}", route.prefix);
         }
+        // What it has of an address of its own is another path than what it is told to announce.
+        if let Some(prefix) = wanted.several_paths.filter(|_| !v6) {
+            let _ = writeln!(text, "  network {prefix}\n  redistribute connected route-map connected");
+        }
         for node in nodes.iter().filter(|_| !(wanted.leaf_two_octet && v6)) {
             let _ = writeln!(text, "  neighbor {node} activate\n  neighbor {node} soft-reconfiguration inbound");
+            if wanted.several_paths.is_some() {
+                let _ = writeln!(text, "  neighbor {node} addpath-tx-all-paths");
+            }
         }
         text.push_str(" exit-address-family\n");
     }
     text.push_str("exit\n");
+    if let Some(prefix) = wanted.several_paths {
+        let _ = write!(
+            text,
+            "ip prefix-list several permit {prefix}\nroute-map connected permit 10\n match ip address prefix-list several\nexit\n"
+        );
+    }
     for (number, route) in (0..).zip(&wanted.routes).filter(|(_, route)| has_communities(route)) {
         let _ = writeln!(text, "route-map r{number} permit 10");
         if let Some((a, b)) = route.community {
@@ -155,7 +174,10 @@ impl Daemon for Frr {
         // It gives root up at once, and makes its sockets as its own user.
         self.place.exec(&["chown", "frr:frr", &self.place.folder.to_string_lossy()])?;
         self.place.write("zebra.conf", "log stdout informational\n")?;
-        self.place.write("bgpd.conf", &configuration(wanted))?;
+        self.configure(wanted)?;
+        if let Some(prefix) = wanted.several_paths {
+            self.place.exec(&["ip", "address", "add", prefix, "dev", "lo"])?;
+        }
         self.processes.push(self.run("zebra")?);
         let socket = self.place.path("zserv");
         eventually(Duration::from_secs(10), "zebra answers", || check(Path::new(&socket).exists(), "no socket"))?;
@@ -188,7 +210,8 @@ impl Daemon for Frr {
                 let as_path = route["path"].as_str().unwrap_or_default().to_owned();
                 let next_hop = next_hop.unwrap_or_default().to_owned();
                 let best = self.json(&format!("show bgp {family} unicast {prefix} json"))?;
-                let communities = best["paths"][0]["community"].to_string();
+                let kinds = ["community", "largeCommunity", "extendedCommunity"];
+                let communities = kinds.map(|kind| best["paths"][0][kind].to_string()).join(" ");
                 found.insert(prefix.clone(), Received { next_hop, as_path, communities });
             }
         }
@@ -210,6 +233,10 @@ impl Daemon for Frr {
 
     fn kill(&mut self) {
         self.processes.pop();
+    }
+
+    fn configure(&mut self, wanted: &Wanted) -> Result<()> {
+        self.place.write("bgpd.conf", &configuration(wanted)).map(drop)
     }
 
     fn revive(&mut self) -> Result<()> {

@@ -70,6 +70,11 @@ impl GoBgp {
                 Ok(())
             });
         }
+        if let Some(prefix) = wanted.several_paths {
+            for number in ["1", "2"] {
+                self.gobgp(&["global", "rib", "-a", "ipv4", "add", prefix, "identifier", number, "med", number])?;
+            }
+        }
         wanted.routes.iter().try_for_each(|route| self.rib("add", route))
     }
 
@@ -135,6 +140,9 @@ fn configuration(wanted: &Wanted) -> String {
             if wanted.graceful.is_some() {
                 text.push_str("    [neighbors.afi-safis.mp-graceful-restart.config]\n      enabled = true\n");
             }
+            if wanted.several_paths.is_some() {
+                text.push_str("    [neighbors.afi-safis.add-paths.config]\n      send-max = 8\n");
+            }
             if let Some(seconds) = wanted.long_lived {
                 let _ = write!(
                     text,
@@ -191,9 +199,10 @@ impl Daemon for GoBgp {
         if wanted.unnumbered {
             return Err(unsupported("it sends no router advertisements, by which the node would find it"));
         }
-        self.transport = wanted.transport;
-        self.wanted = wanted.clone();
-        self.place.write("gobgpd.toml", &configuration(wanted))?;
+        if wanted.leaf_role.is_some() {
+            return Err(unsupported("it has no roles"));
+        }
+        self.configure(wanted)?;
         self.run(&[])?;
         self.fill(wanted)
     }
@@ -223,7 +232,10 @@ impl Daemon for GoBgp {
                         Some(3 | 14) => {
                             attribute["nexthop"].as_str().unwrap_or_default().clone_into(&mut route.next_hop);
                         }
-                        Some(8) => route.communities = attribute["communities"].to_string(),
+                        Some(8 | 16 | 32) => {
+                            let kinds = ["communities", "value"].map(|key| attribute[key].to_string());
+                            let _ = write!(route.communities, "{} ", kinds.join(" "));
+                        }
                         _ => {}
                     }
                 }
@@ -250,9 +262,19 @@ impl Daemon for GoBgp {
         self.process = None;
     }
 
+    fn configure(&mut self, wanted: &Wanted) -> Result<()> {
+        (self.transport, self.wanted) = (wanted.transport, wanted.clone());
+        self.place.write("gobgpd.toml", &configuration(wanted)).map(drop)
+    }
+
     fn revive(&mut self) -> Result<()> {
+        // Its routes are no part of its configuration: without the wait it would say End-of-RIB before it has them.
+        let rules = "add table inet filling; add chain inet filling input { type filter hook input priority 0; }; \
+                     add rule inet filling input tcp dport 179 drop";
+        self.place.exec(&["nft", rules])?;
         self.run(&["-r"])?;
-        self.fill(&self.wanted)
+        self.fill(&self.wanted)?;
+        self.place.exec(&["nft", "delete table inet filling"]).map(drop)
     }
 
     fn announce(&mut self, route: &Route) -> Result<()> {

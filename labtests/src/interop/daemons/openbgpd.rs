@@ -59,6 +59,9 @@ fn configuration(wanted: &Wanted, socket: &str) -> String {
     for link in wanted.links() {
         let _ = writeln!(text, "listen on {}", link.leaf(wanted.transport));
     }
+    if let Some(prefix) = wanted.several_paths {
+        let _ = writeln!(text, "network {prefix}");
+    }
     for route in &wanted.routes {
         let words = attributes(route);
         let set = if words.is_empty() { String::new() } else { format!(" set {{ {} }}", words.join(" ")) };
@@ -78,6 +81,12 @@ fn configuration(wanted: &Wanted, socket: &str) -> String {
         }
         if wanted.leaf_two_octet {
             text.push_str("  announce as-4byte no\n");
+        }
+        if let Some(role) = wanted.leaf_role {
+            let _ = writeln!(text, "  announce policy {role}");
+        }
+        if wanted.several_paths.is_some() {
+            text.push_str("  announce add-path send all\n");
         }
         if let Some(key) = wanted.leaf_key {
             let _ = writeln!(text, "  tcp md5sig password {key}");
@@ -99,10 +108,12 @@ impl Daemon for OpenBgpd {
         if wanted.unnumbered {
             return Err(unsupported("it sends no router advertisements, by which the node would find it"));
         }
-        self.transport = wanted.transport;
-        let config = self.place.write("bgpd.conf", &configuration(wanted, &self.place.path("bgpd.sock")))?;
-        // It insists that only its owner may read what may hold secrets.
-        self.place.exec(&["chmod", "600", &config])?;
+        if wanted.leaf_restarts {
+            return Err(unsupported(
+                "its graceful restart capability is for End-of-RIB only: it keeps nothing over a restart",
+            ));
+        }
+        self.configure(wanted)?;
         // Its processes lock themselves up in their user's home, which a service's start would make.
         self.place.exec(&["mkdir", "-p", HOME])?;
         self.revive()
@@ -123,7 +134,8 @@ impl Daemon for OpenBgpd {
         Ok(routes
             .map(|route| {
                 let next_hop = text(&route["exit_nexthop"]);
-                let communities = route["communities"].to_string();
+                let kinds = ["communities", "large_communities", "extended_communities"];
+                let communities = kinds.map(|kind| route[kind].to_string()).join(" ");
                 (text(&route["prefix"]), Received { next_hop, as_path: text(&route["aspath"]), communities })
             })
             .collect())
@@ -141,6 +153,17 @@ impl Daemon for OpenBgpd {
 
     fn kill(&mut self) {
         self.process = None;
+    }
+
+    fn configure(&mut self, wanted: &Wanted) -> Result<()> {
+        self.transport = wanted.transport;
+        let config = self.place.write("bgpd.conf", &configuration(wanted, &self.place.path("bgpd.sock")))?;
+        // It insists that only its owner may read what may hold secrets.
+        self.place.exec(&["chmod", "600", &config]).map(drop)
+    }
+
+    fn has_several_paths(&self) -> Result<(), &'static str> {
+        Err("one path, with its identifier: of what it announces itself it has one of each prefix")
     }
 
     fn revive(&mut self) -> Result<()> {

@@ -1,9 +1,12 @@
 //! The table of features; each is one function.
 
+mod graceful;
+mod policy;
 mod restart;
 mod routes;
 mod security;
 mod session;
+mod timers;
 mod wireshark;
 
 use anyhow::Result;
@@ -136,6 +139,27 @@ pub(crate) const FEATURES: &[Feature] = &[
         restart::of_node,
     ),
     feature(
+        "graceful-restart-of-leaf",
+        "4724 4.2",
+        "the daemon is killed and started as one that restarts: the node's kernel keeps its routes and never deletes one, until \
+         End-of-RIB; then what did not return goes",
+        graceful::of_leaf,
+    ),
+    feature(
+        "notification-gr",
+        "8538",
+        "both OPENs have the N bit; over a plain NOTIFICATION of either side the other one keeps the routes; after a Hard Reset \
+         of either side they go",
+        graceful::notification,
+    ),
+    feature(
+        "long-lived-gr",
+        "9494",
+        "the daemon is killed for longer than its restart time of 2 s: the node's kernel keeps the routes, which are shown with \
+         LLGR_STALE, for the 6 s of the long-lived stale time, and no longer",
+        graceful::long_lived,
+    ),
+    feature(
         "leaf-crash",
         "4271 8.2.2",
         "the daemon is killed without graceful restart: its routes leave the node's kernel, and come back with it",
@@ -178,6 +202,50 @@ pub(crate) const FEATURES: &[Feature] = &[
         security::md5,
     ),
     feature("gtsm", "5082", "both sides ask for it, and every packet that carries data has TTL 255", security::gtsm),
+    feature(
+        "gtsm-refused",
+        "5082",
+        "the leaf's packets come with TTL 254: no session and no data, though it dials too; with 255 the session comes up",
+        security::gtsm_refused,
+    ),
+    feature(
+        "hold-expiry",
+        "4271 6.5",
+        "what the leaf sends is dropped silently: the node says Hold Timer Expired, and in words that the peer was silent; the \
+         node stands still: the leaf's Hold Timer Expired is shown",
+        timers::hold_expiry,
+    ),
+    feature(
+        "delay-open",
+        "4271 8.1.1",
+        "with an OPEN that waits for up to 20 s the leaf's comes first, and the session is up at once",
+        timers::delay_open,
+    ),
+    feature(
+        "roles",
+        "9234",
+        "the leaf is Provider and the node Customer in their OPENs, and what is learned has OTC; the role Peer is refused with \
+         Role Mismatch, and the node says so in words",
+        policy::roles,
+    ),
+    feature(
+        "add-path-receive",
+        "7911",
+        "not in the node's OPEN until configured; then the node shows several paths of one prefix, each with its identifier",
+        policy::several_paths,
+    ),
+    feature(
+        "communities-kept",
+        "1997, 8092, 4360",
+        "a standard, a large and an extended community of the leaf's routes are shown by the node",
+        policy::communities_kept,
+    ),
+    feature(
+        "communities-announced",
+        "1997, 8092, 4360",
+        "a standard, a large and an extended community of the node's configuration are in the daemon's table, both families",
+        policy::communities_announced,
+    ),
     feature(
         "unnumbered",
         "8950",

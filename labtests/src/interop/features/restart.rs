@@ -11,18 +11,18 @@ use crate::interop::scene::{CHANGE, OWN, Scene};
 use crate::interop::wanted::{Link, Route, Wanted};
 
 /// Capability code (RFC 4724).
-const GRACEFUL: u8 = 64;
+pub(super) const GRACEFUL: u8 = 64;
 
 fn graceful() -> Wanted {
     Wanted { graceful: Some(60), ..Wanted::default() }
 }
 
 /// The value of a capability in the last OPEN of a side.
-fn capability(scene: &Scene, sender: Sender, code: u8) -> Result<Option<Vec<u8>>> {
+pub(super) fn capability(scene: &Scene, sender: Sender, code: u8) -> Result<Option<Vec<u8>>> {
     Ok(open_of(scene, sender)?.into_iter().find(|(known, _)| *known == code).map(|(_, value)| value))
 }
 
-fn daemon_has_own(scene: &Scene) -> Result<()> {
+pub(super) fn daemon_has_own(scene: &Scene) -> Result<()> {
     let table = scene.daemon.table()?;
     ensure!(OWN.iter().all(|own| table.contains(*own)), "the daemon's table has only {table:?}");
     Ok(())
@@ -76,7 +76,7 @@ fn keeps(scene: &Scene, period: Duration) -> Result<()> {
 }
 
 /// Brings the session up with all of the leaf's routes in the node's kernel, and watches them from then on.
-fn learned(scene: &mut Scene, wanted: &Wanted) -> Result<Vec<Route>> {
+pub(super) fn learned(scene: &mut Scene, wanted: &Wanted) -> Result<Vec<Route>> {
     scene.up(wanted)?;
     let routes: Vec<Route> = scene.usable(&wanted.routes).into_iter().cloned().collect();
     all_there(scene, &routes)?;
@@ -86,7 +86,7 @@ fn learned(scene: &mut Scene, wanted: &Wanted) -> Result<Vec<Route>> {
     Ok(routes)
 }
 
-fn all_there(scene: &Scene, routes: &[Route]) -> Result<()> {
+pub(super) fn all_there(scene: &Scene, routes: &[Route]) -> Result<()> {
     scene.wait(CHANGE, "the node's kernel has the leaf's routes", || {
         let kernel = scene.kernel()?;
         ensure!(routes.iter().all(|route| kernel.contains_key(&route.prefix)), "only {:?}", kernel.keys());
@@ -95,7 +95,7 @@ fn all_there(scene: &Scene, routes: &[Route]) -> Result<()> {
 }
 
 /// Waits for a new session after one that ended.
-fn anew(scene: &Scene, opens: usize) -> Result<()> {
+pub(super) fn anew(scene: &Scene, opens: usize) -> Result<()> {
     scene.wait(Duration::from_secs(40), "there is a new session", || {
         let count = opens_of_leaf(scene);
         ensure!(count > opens, "{count} OPENs of the leaf so far");
@@ -104,7 +104,7 @@ fn anew(scene: &Scene, opens: usize) -> Result<()> {
     scene.established(Link(0)).map(drop)
 }
 
-fn opens_of_leaf(scene: &Scene) -> usize {
+pub(super) fn opens_of_leaf(scene: &Scene) -> usize {
     scene.messages().iter().filter(|m| m.sender == Sender::Leaf && m.kind() == capture::OPEN).count()
 }
 

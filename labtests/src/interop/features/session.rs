@@ -191,7 +191,7 @@ pub(super) fn shutdown_text(scene: &mut Scene) -> Result<()> {
 }
 
 /// What a NOTIFICATION says, out of the Hard Reset (RFC 8538, section 3.1) that it may be wrapped in.
-fn inner(body: &[u8]) -> &[u8] {
+pub(super) fn inner(body: &[u8]) -> &[u8] {
     body.strip_prefix(&[6, 9]).unwrap_or(body)
 }
 
