@@ -38,7 +38,7 @@ mod slab;
 mod sources;
 mod table;
 
-pub(crate) use adj_in::AdjIn;
+pub(crate) use adj_in::{AdjIn, KeptPaths};
 pub(crate) use adj_out::{AdjOut, Flush, OutContext};
 pub(crate) use attrs::{AttrId, LLGR_STALE};
 pub(crate) use learned::PathOut;

@@ -12,8 +12,7 @@ use serde::Serialize;
 
 use crate::config::ConnId;
 use crate::view::SessionState;
-use crate::wire::nlri::{self, Bits6};
-use crate::wire::{self, Notification, Open, RouteRefresh, Sections};
+use crate::wire::{self, NlriField, Notification, Open, RouteRefresh, Sections};
 
 /// Entries kept of each neighbour.
 const ENTRIES: usize = 1024;
@@ -51,6 +50,8 @@ pub enum Traced {
         remote: SocketAddr,
         /// Octets of the whole message.
         len: usize,
+        /// The families whose prefixes have path identifiers in it (RFC 7911 section 3).
+        path_ids: Vec<Family>,
         /// The message, or its beginning.
         bytes: Vec<u8>,
     },
@@ -63,6 +64,8 @@ struct Message {
     ends: (SocketAddr, SocketAddr),
     len: usize,
     kept: usize,
+    /// In the order of [`Family::BOTH`].
+    path_ids: [bool; 2],
 }
 
 #[derive(Clone, Copy)]
@@ -83,12 +86,13 @@ impl Trace {
         self.push(at, What::State(state));
     }
 
-    /// Records one whole message.
+    /// Records one whole message; `path_ids` says whose prefixes have identifiers in it, in the order of [`Family::BOTH`].
     #[inline]
     pub(crate) fn message(
         &mut self,
         (conn, sent): (ConnId, bool),
         ends: (SocketAddr, SocketAddr),
+        path_ids: [bool; 2],
         bytes: &[u8],
         at: Duration,
     ) {
@@ -97,7 +101,7 @@ impl Trace {
             self.drop_oldest();
         }
         self.octets.extend(kept);
-        self.push(at, What::Message(Message { conn, sent, ends, len: bytes.len(), kept: kept.len() }));
+        self.push(at, What::Message(Message { conn, sent, ends, len: bytes.len(), kept: kept.len(), path_ids }));
     }
 
     fn push(&mut self, at: Duration, what: What) {
@@ -122,8 +126,11 @@ impl Trace {
                 at: *at,
                 what: match *what {
                     What::State(state) => Traced::State(state),
-                    What::Message(Message { conn, sent, ends: (local, remote), len, kept }) => {
-                        Traced::Message { conn, sent, local, remote, len, bytes: octets.by_ref().take(kept).collect() }
+                    What::Message(Message { conn, sent, ends: (local, remote), len, kept, path_ids }) => {
+                        let with = Family::BOTH.into_iter().zip(path_ids).filter(|(_, has)| *has);
+                        let path_ids = with.map(|(family, _)| family).collect();
+                        let bytes = octets.by_ref().take(kept).collect();
+                        Traced::Message { conn, sent, local, remote, len, path_ids, bytes }
                     }
                 },
             })
@@ -131,9 +138,10 @@ impl Trace {
     }
 }
 
-/// A message, or its beginning, in words.
+/// A message, or its beginning, in words. `path_ids` are the families whose prefixes have path identifiers in it, as the two
+/// sides agreed on (RFC 7911 section 4): the message does not tell.
 #[must_use]
-pub fn describe(bytes: &[u8]) -> String {
+pub fn describe(bytes: &[u8], path_ids: &[Family]) -> String {
     let Some(kind) = bytes.get(18) else { return "cut short".to_owned() };
     let body = bytes.get(wire::HEADER_LEN..).unwrap_or_default();
     match kind {
@@ -150,7 +158,7 @@ pub fn describe(bytes: &[u8]) -> String {
             }
             Err(error) => format!("OPEN that can't be accepted: {error}"),
         },
-        2 => update(body),
+        2 => update(body, path_ids),
         3 => format!("NOTIFICATION: {}", Notification::decode(body)),
         4 => "KEEPALIVE".to_owned(),
         5 => match RouteRefresh::decode(body) {
@@ -174,11 +182,14 @@ fn refresh_words(refresh: &RouteRefresh) -> String {
     }
 }
 
-fn update(body: &[u8]) -> String {
+fn update(body: &[u8], path_ids: &[Family]) -> String {
     let Ok(sections) = Sections::split(body) else {
         return "UPDATE, kept or sent only in part".to_owned();
     };
     let mut parts = Vec::new();
+    let part = |parts: &mut Vec<String>, verb: &str, family: Family, field: &[u8]| {
+        part(parts, verb, family, field, path_ids.contains(&family));
+    };
     part(&mut parts, "withdraws", Family::V4, sections.withdrawn);
     part(&mut parts, "announces", Family::V4, sections.nlri);
     let mut attributes = 0;
@@ -213,18 +224,21 @@ fn update(body: &[u8]) -> String {
     }
 }
 
-fn part(parts: &mut Vec<String>, verb: &str, family: Family, field: &[u8]) {
-    fn listed<K: nlri::Bits>(field: &[u8]) -> (usize, Vec<String>) {
-        let some = nlri::prefixes::<K>(field, 0).take(3).map(|(key, len)| format!("{}/{len}", key.addr()));
-        (nlri::count::<K>(field, 0).unwrap_or(0), some.collect())
-    }
+fn part(parts: &mut Vec<String>, verb: &str, family: Family, field: &[u8], path_ids: bool) {
     if field.is_empty() {
         return;
     }
-    let (count, some) = match family {
-        Family::V4 => listed::<u32>(field),
-        Family::V6 => listed::<Bits6>(field),
+    let read = if path_ids { NlriField::with_path_ids } else { NlriField::new };
+    let Some(field) = read(family, field) else {
+        return parts.push(format!("{verb} {family} prefixes that can't be read"));
     };
+    let some: Vec<String> = if path_ids {
+        let paths = field.paths().take(3);
+        paths.flat_map(|(id, one)| one.prefixes().map(move |prefix| format!("{prefix} path {id}"))).collect()
+    } else {
+        field.prefixes().take(3).map(|prefix| prefix.to_string()).collect()
+    };
+    let count = field.count();
     let more = match count.saturating_sub(some.len()) {
         0 => String::new(),
         n => format!(" and {n} more"),

@@ -65,8 +65,8 @@ impl Node {
     fn wire_view(&self, entry: TraceEntry) -> TraceView {
         match entry.what {
             Traced::State(state) => TraceView { what: state.name().to_owned(), ..self.blank(entry.at, "state") },
-            Traced::Message { conn, sent, local, remote, len, bytes } => TraceView {
-                what: describe(&bytes),
+            Traced::Message { conn, sent, local, remote, len, path_ids, bytes } => TraceView {
+                what: describe(&bytes, &path_ids),
                 sent: Some(sent),
                 connection: Some(conn.to_string()),
                 local: Some(local),

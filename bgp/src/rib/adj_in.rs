@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use petiole_prefix::{Family, Prefix};
@@ -39,7 +40,45 @@ struct OfFamily {
     /// From the oldest on.
     refreshes: VecDeque<Refresh>,
     /// Of former sessions, kept until they are said again (RFC 4724 section 4.2). Whoever keeps them closes them.
-    former: Vec<SourceId>,
+    former: Vec<KeptPaths>,
+}
+
+/// What a session said since it, or a refresh, began, and what is kept of it when the session has ended.
+#[derive(Clone)]
+pub(crate) struct KeptPaths {
+    pub(crate) sources: Vec<SourceId>,
+    /// As they were at the end of the session.
+    ids: Arc<PathIds>,
+}
+
+/// For prefixes that came with path identifiers: which of them is in which source, by its number in the list of sources.
+type PathIds = BTreeMap<Prefix, Vec<Option<u32>>>;
+
+impl KeptPaths {
+    /// What is said of these prefixes now takes the place of what was said then: of the path with the same identifier, where
+    /// paths had identifiers then as now, else of all.
+    fn replace(&self, rib: &mut Rib, one: &NlriField<'_>, id: Option<u32>) {
+        match id.filter(|_| !self.ids.is_empty()) {
+            Some(id) => {
+                let ids = one.prefixes().next().and_then(|prefix| self.ids.get(&prefix));
+                let at = ids.and_then(|ids| ids.iter().position(|known| *known == Some(id)));
+                if let Some(source) = at.and_then(|at| self.sources.get(at)) {
+                    rib.withdraw(*source, one);
+                }
+            }
+            None => self.sources.iter().for_each(|source| rib.withdraw(*source, one)),
+        }
+    }
+
+    /// The identifier a path came with.
+    pub(crate) fn path_id(&self, prefix: &Prefix, source: SourceId) -> Option<u32> {
+        path_id(&self.sources, &self.ids, prefix, source)
+    }
+}
+
+fn path_id(sources: &[SourceId], ids: &PathIds, prefix: &Prefix, source: SourceId) -> Option<u32> {
+    let at = sources.iter().position(|s| *s == source)?;
+    ids.get(prefix)?.get(at).copied().flatten()
 }
 
 /// What was there when a refresh began.
@@ -52,13 +91,13 @@ struct Refresh {
 struct Generation {
     /// The paths of one prefix are in different ones. Without path identifiers there is one.
     sources: Vec<SourceId>,
-    /// For prefixes that came with path identifiers: which of them is in which source. Not in the table, whose paths stay small.
-    ids: BTreeMap<Prefix, Vec<Option<u32>>>,
+    /// Not in the table, whose paths stay small.
+    ids: PathIds,
 }
 
 impl Generation {
     fn open(rib: &mut Rib, peer: PeerId, router_id: Ipv4Addr) -> Option<Self> {
-        Some(Self { sources: vec![rib.open(peer, router_id)?], ids: BTreeMap::new() })
+        Some(Self { sources: vec![rib.open(peer, router_id)?], ids: PathIds::new() })
     }
 
     fn close(self, rib: &mut Rib) {
@@ -114,18 +153,13 @@ impl Generation {
             rib.withdraw(*source, field);
         }
     }
-
-    fn path_id(&self, prefix: &Prefix, source: SourceId) -> Option<u32> {
-        let at = self.sources.iter().position(|s| *s == source)?;
-        self.ids.get(prefix)?.get(at).copied().flatten()
-    }
 }
 
 impl OfFamily {
     /// What is said of these prefixes now takes the place of what former sessions said.
-    fn replace_former(&self, rib: &mut Rib, field: &NlriField<'_>) {
+    fn replace_former(&self, rib: &mut Rib, field: &NlriField<'_>, id: Option<u32>) {
         for former in &self.former {
-            rib.withdraw(*former, field);
+            former.replace(rib, field, id);
         }
     }
 }
@@ -142,16 +176,17 @@ impl AdjIn {
         Some(Self { peer, router_id, families })
     }
 
-    /// The session is over: its sources of each family, in the order of [`Family::BOTH`].
-    pub(crate) fn into_sources(self) -> [Vec<SourceId>; 2] {
+    /// The session is over: what there is of it of each family, in the order of [`Family::BOTH`].
+    pub(crate) fn into_kept(self) -> [Vec<KeptPaths>; 2] {
         self.families.map(|of_family| {
             let refreshes = of_family.refreshes.into_iter().map(|refresh| refresh.left);
-            refreshes.chain([of_family.current]).flat_map(|generation| generation.sources).collect()
+            let all = refreshes.chain([of_family.current]);
+            all.map(|Generation { sources, ids }| KeptPaths { sources, ids: Arc::new(ids) }).collect()
         })
     }
 
-    /// What is kept of former sessions: what is said now of a prefix takes the place of all that was said of it then.
-    pub(crate) fn succeed(&mut self, family: Family, former: &[SourceId]) {
+    /// What is kept of former sessions: what is said now takes its place path by path.
+    pub(crate) fn succeed(&mut self, family: Family, former: &[KeptPaths]) {
         self.of_mut(family).former = former.to_vec();
     }
 
@@ -190,11 +225,11 @@ impl AdjIn {
                     Some(source) => rib.announce(source, &one, id, verdict),
                     None => refused += 1,
                 }
-                of_family.replace_former(rib, &one);
+                of_family.replace_former(rib, &one, Some(path_id));
             }
         } else if let Some(source) = of_family.current.sources.first() {
             rib.announce(*source, field, id, verdict);
-            of_family.replace_former(rib, field);
+            of_family.replace_former(rib, field, None);
         }
         for refresh in &mut of_family.refreshes {
             refresh.left.withdraw(rib, field);
@@ -207,9 +242,9 @@ impl AdjIn {
         let of_family = self.of_mut(field.family());
         of_family.current.withdraw(rib, field);
         if field.has_path_ids() {
-            field.paths().for_each(|(_, one)| of_family.replace_former(rib, &one));
+            field.paths().for_each(|(id, one)| of_family.replace_former(rib, &one, Some(id)));
         } else {
-            of_family.replace_former(rib, field);
+            of_family.replace_former(rib, field, None);
         }
         for refresh in &mut of_family.refreshes {
             refresh.left.withdraw(rib, field);
@@ -265,6 +300,7 @@ impl AdjIn {
     pub(crate) fn path_id(&self, prefix: &Prefix, source: SourceId) -> Option<u32> {
         let of_family = self.of(prefix.family());
         let left = of_family.refreshes.iter().map(|r| &r.left);
-        left.chain([&of_family.current]).find_map(|generation| generation.path_id(prefix, source))
+        left.chain([&of_family.current])
+            .find_map(|generation| path_id(&generation.sources, &generation.ids, prefix, source))
     }
 }

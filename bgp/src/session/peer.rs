@@ -16,7 +16,7 @@ use crate::bfd::BfdStatus;
 use crate::config::{ConfigError, ConnId, PeerConfig};
 use crate::event::{DownReason, TooManyPrefixes};
 use crate::limit::LimitLevel;
-use crate::rib::{AdjIn, AdjOut, AttrId, Reason, Rib, SourceId};
+use crate::rib::{AdjIn, AdjOut, AttrId, KeptPaths, Reason, Rib};
 use crate::trace::Trace;
 use crate::view::{PeerCounters, SessionState};
 use crate::wire::{Notification, Open};
@@ -194,8 +194,8 @@ pub(crate) struct Peer {
     pub(crate) told_all: bool,
     /// What is kept of former sessions.
     pub(crate) retention: Option<Retention>,
-    /// The sources of that, per family in the order of [`Family::BOTH`].
-    pub(crate) kept: [Vec<SourceId>; 2],
+    /// The paths of that, per family in the order of [`Family::BOTH`].
+    pub(crate) kept: [Vec<KeptPaths>; 2],
     /// Given from outside.
     pub(crate) next_hops: (Option<Ipv4Addr>, Option<Ipv6Addr>),
     pub(crate) rng: ChaCha8Rng,

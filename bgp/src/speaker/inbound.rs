@@ -96,8 +96,10 @@ impl Speaker {
 
     fn trace_received(&mut self, id: PeerId, conn: ConnId, message: &[u8], now: Duration) {
         let Some(peer) = self.peers.get_mut(&id) else { return };
-        if let Some(ends) = peer.conns.iter().find(|c| c.id == conn).and_then(|c| c.ends) {
-            peer.trace.message((conn, false), ends, message, now);
+        let Some(c) = peer.conns.iter().find(|c| c.id == conn) else { return };
+        if let Some(ends) = c.ends {
+            let path_ids = |family| c.negotiated().is_some_and(|n| n.update.add_path.contains(&family));
+            peer.trace.message((conn, false), ends, Family::BOTH.map(path_ids), message, now);
         }
     }
 

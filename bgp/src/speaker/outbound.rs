@@ -32,7 +32,8 @@ impl Speaker {
                 c.outstanding += bytes.len();
                 Peer::await_taking(config, c, self.now);
                 if let Some(ends) = c.ends {
-                    trace.message((conn, true), ends, &bytes, self.now);
+                    // We never send path identifiers (RFC 7911 section 4).
+                    trace.message((conn, true), ends, [false; 2], &bytes, self.now);
                 }
             }
         }

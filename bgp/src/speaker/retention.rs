@@ -23,13 +23,13 @@ impl Speaker {
             self.lapse(id, family, why, now);
         }
         let Some(peer) = self.peers.get_mut(&id) else { return };
-        for (family, sources) in Family::BOTH.into_iter().zip(session.adj_in.into_sources()) {
-            for source in sources {
+        for (family, all) in Family::BOTH.into_iter().zip(session.adj_in.into_kept()) {
+            for part in all {
                 if kept.contains(&family) {
-                    self.rib.keep(source, now);
-                    peer.kept[family as usize].push(source);
+                    part.sources.iter().for_each(|source| self.rib.keep(*source, now));
+                    peer.kept[family as usize].push(part);
                 } else {
-                    self.rib.close(source);
+                    part.sources.iter().for_each(|source| self.rib.close(*source));
                 }
             }
         }
@@ -80,7 +80,7 @@ impl Speaker {
                 Turn::Age(until) => {
                     let paths = self.kept_paths(id, family);
                     let kept = self.peers.get(&id).map(|p| p.kept[family as usize].clone()).unwrap_or_default();
-                    kept.into_iter().for_each(|source| self.rib.age(source));
+                    kept.iter().flat_map(|part| &part.sources).for_each(|source| self.rib.age(*source));
                     self.report(SpeakerEvent::PathsKept { peer: id, family, at: now, paths, until, long_lived: true });
                 }
             }
@@ -100,7 +100,7 @@ impl Speaker {
     fn lapse(&mut self, id: PeerId, family: Family, why: RetentionEnd, now: Duration) {
         let paths = self.kept_paths(id, family);
         let kept = self.peers.get_mut(&id).map(|p| std::mem::take(&mut p.kept[family as usize])).unwrap_or_default();
-        kept.into_iter().for_each(|source| self.rib.close(source));
+        kept.iter().flat_map(|part| &part.sources).for_each(|source| self.rib.close(*source));
         // Before a source's number is given to another.
         self.succeed(id);
         self.report(SpeakerEvent::PathsLapsed { peer: id, family, at: now, paths, why });
@@ -109,7 +109,7 @@ impl Speaker {
     /// How many paths of a family are kept of a neighbour's former sessions.
     pub(super) fn kept_paths(&self, id: PeerId, family: Family) -> u64 {
         let kept = self.peers.get(&id).map(|p| p.kept[family as usize].as_slice()).unwrap_or_default();
-        kept.iter().map(|source| self.rib.family_count(*source, family)).sum()
+        kept.iter().flat_map(|part| &part.sources).map(|source| self.rib.family_count(*source, family)).sum()
     }
 
     /// Tells the session that is there, if one is, what is kept of former ones.

@@ -156,7 +156,10 @@ impl Speaker {
     }
 
     fn path_id(&self, peer: PeerId, prefix: &Prefix, source: SourceId) -> Option<u32> {
-        self.peers.get(&peer)?.established()?.session.as_ref()?.adj_in.path_id(prefix, source)
+        let peer = self.peers.get(&peer)?;
+        let session = peer.established().and_then(|conn| conn.session.as_ref());
+        let former = || peer.kept.iter().flatten().find_map(|kept| kept.path_id(prefix, source));
+        session.and_then(|session| session.adj_in.path_id(prefix, source)).or_else(former)
     }
 
     /// What is ours, neighbour by neighbour: what it was told, or why it was not; sorted by prefix, then peer.

@@ -23,7 +23,7 @@ fn messages_and_states_come_back_in_order() {
     let mut keepalive = Vec::new();
     wire::keepalive(&mut keepalive);
     trace.state(SessionState::Established, Duration::from_secs(1));
-    trace.message((ConnId::Dialled(3), true), ends(), &keepalive, Duration::from_secs(2));
+    trace.message((ConnId::Dialled(3), true), ends(), [false; 2], &keepalive, Duration::from_secs(2));
     let entries = trace.entries();
     assert_eq!(entries[0].what, Traced::State(SessionState::Established));
     let Traced::Message { sent: true, len: 19, bytes, .. } = &entries[1].what else { panic!("{entries:?}") };
@@ -34,18 +34,18 @@ fn messages_and_states_come_back_in_order() {
 fn messages_are_told_in_words() {
     let mut bytes = Vec::new();
     wire::keepalive(&mut bytes);
-    assert_eq!(describe(&bytes), "KEEPALIVE");
+    assert_eq!(describe(&bytes, &[]), "KEEPALIVE");
     let mut bytes = Vec::new();
     wire::withdraw(Family::V4, &prefixes(&["10.0.0.0/26", "10.0.0.64/26"]), &mut bytes);
-    assert_eq!(describe(&bytes), "UPDATE: withdraws 10.0.0.0/26, 10.0.0.64/26");
+    assert_eq!(describe(&bytes, &[]), "UPDATE: withdraws 10.0.0.0/26, 10.0.0.64/26");
     let many: Vec<Prefix> = (0..9).map(|n| format!("fd00:{n}::/122").parse().unwrap()).collect();
     let mut bytes = Vec::new();
     wire::withdraw(Family::V6, &many, &mut bytes);
-    assert_eq!(describe(&bytes), "UPDATE: withdraws fd00::/122, fd00:1::/122, fd00:2::/122 and 6 more");
+    assert_eq!(describe(&bytes, &[]), "UPDATE: withdraws fd00::/122, fd00:1::/122, fd00:2::/122 and 6 more");
     for (family, words) in [(Family::V4, "UPDATE: End-of-RIB of IPv4"), (Family::V6, "UPDATE: End-of-RIB of IPv6")] {
         let mut bytes = Vec::new();
         wire::end_of_rib(family, &mut bytes);
-        assert_eq!(describe(&bytes), words);
+        assert_eq!(describe(&bytes, &[]), words);
     }
 }
 
@@ -59,7 +59,7 @@ proptest! {
             if size % 7 == 0 {
                 trace.state(SessionState::Idle, at);
             } else {
-                trace.message((ConnId::Accepted(1), false), ends(), &vec![fill; *size], at);
+                trace.message((ConnId::Accepted(1), false), ends(), [false; 2], &vec![fill; *size], at);
             }
         }
         let entries = trace.entries();
@@ -83,6 +83,6 @@ proptest! {
         if let Some(octet) = bytes.get_mut(18) {
             *octet = kind;
         }
-        prop_assert!(!describe(&bytes).is_empty());
+        prop_assert!(!describe(&bytes, &[]).is_empty());
     }
 }

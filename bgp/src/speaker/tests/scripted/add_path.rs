@@ -1,7 +1,8 @@
 //! Several paths of one prefix from one neighbour (RFC 7911).
 
 use super::*;
-use crate::wire::{AddPath, AddPathFamily};
+use crate::trace::{Traced, describe};
+use crate::wire::{AddPath, AddPathFamily, GracefulFamily, GracefulRestart, end_of_rib};
 
 fn offer(receive: bool, send: bool) -> Capability {
     let family = |afi| AddPathFamily { afi, safi: 1, receive, send };
@@ -129,4 +130,78 @@ fn a_prefix_without_room_for_its_identifier_ends_the_session() {
     script.say(conn, &message(&[0, 3, 0, 0, 0, 0, 0]));
     let refused = script.view().last_notification_sent.unwrap();
     assert_eq!((refused.code, refused.subcode), (3, 10));
+}
+
+/// A neighbour that restarts, with several paths or without.
+fn restarting(several: bool) -> Vec<u8> {
+    let family = GracefulFamily { afi: 1, safi: 1, forwarding: true };
+    let restart = GracefulRestart { restarted: false, notification: false, restart_time: 100, families: vec![family] };
+    let more = [Capability::Unicast(Family::V4), Capability::FourOctetAs(65001), Capability::GracefulRestart(restart)];
+    let offer = if several { vec![offer(false, true)] } else { Vec::new() };
+    open(65001, 9, &[&more[..], &offer].concat())
+}
+
+/// A session that has told three paths, broke, and is back.
+fn back(several_then: bool, several_now: bool) -> (Script, ConnId) {
+    let told = restarting(several_then);
+    let (mut script, conn) = Script::established(|config| config.add_path_receive = true, &told);
+    if several_then {
+        script.say(conn, &announce(&[(1, 1), (2, 1), (1, 2)], 8));
+    } else {
+        script.say(conn, &announcement(&[prefix("10.9.1.0/24"), prefix("10.9.2.0/24")]));
+    }
+    script.event(Event::Closed { conn, error: None });
+    let conn = script.accept_from(ip(REMOTE));
+    script.say(conn, &restarting(several_now));
+    script.say(conn, &alive());
+    assert_eq!(script.state(), SessionState::Established);
+    (script, conn)
+}
+
+#[test]
+fn rfc7911_3_and_rfc4724_4_2_a_path_told_again_replaces_the_kept_one_with_its_identifier_only() {
+    let (mut script, conn) = back(true, true);
+    assert_eq!(held(&script), [path(1, 1, 8), path(1, 2, 8), path(2, 1, 8)], "kept, with their identifiers");
+    script.say(conn, &announce(&[(2, 1)], 6));
+    assert_eq!(held(&script), [path(1, 1, 8), path(1, 2, 6), path(2, 1, 8)], "path 1 waits for its turn");
+    let kept = script.speaker.routes_received(None, None).iter().filter(|p| p.stale.is_some()).count();
+    assert_eq!(kept, 2);
+    script.say(conn, &withdraw(&[(1, 1)]));
+    assert_eq!(held(&script), [path(1, 2, 6), path(2, 1, 8)]);
+    let mut marker = Vec::new();
+    end_of_rib(Family::V4, &mut marker);
+    script.say(conn, &marker);
+    script.wait(millis(1));
+    assert_eq!(held(&script), [path(1, 2, 6)], "what was not told again goes");
+}
+
+#[test]
+fn rfc7911_3_and_rfc4724_4_2_where_only_one_session_had_identifiers_a_prefix_replaces_all_its_paths() {
+    let (mut script, conn) = back(true, false);
+    script.say(conn, &announcement(&[prefix("10.9.1.0/24")]));
+    assert_eq!(held(&script), [("10.9.1.0/24".to_owned(), None, REMOTE.to_owned()), path(2, 1, 8)]);
+    let (mut script, conn) = back(false, true);
+    script.say(conn, &announce(&[(5, 1)], 8));
+    assert_eq!(held(&script), [path(1, 5, 8), ("10.9.2.0/24".to_owned(), None, REMOTE.to_owned())]);
+}
+
+#[test]
+fn rfc7911_3_the_trace_reads_prefixes_with_their_identifiers() {
+    let (mut script, conn) = session(true);
+    script.say(conn, &announce(&[(7, 1), (900_000, 2)], 8));
+    script.say(conn, &withdraw(&[(7, 1)]));
+    let told: Vec<String> = script
+        .speaker
+        .trace(PeerId::of_address(ip(REMOTE)))
+        .into_iter()
+        .filter_map(|entry| match entry.what {
+            Traced::Message { bytes, path_ids, sent: false, .. } => Some(describe(&bytes, &path_ids)),
+            _ => None,
+        })
+        .collect();
+    let last = &told[told.len() - 2..];
+    assert_eq!(
+        last,
+        ["UPDATE: announces 10.9.1.0/24 path 7, 10.9.2.0/24 path 900000", "UPDATE: withdraws 10.9.1.0/24 path 7"]
+    );
 }
