@@ -6,9 +6,10 @@
     reason = "the functions that tests share fail like tests"
 )]
 
-use petiole::io::api::Addresses;
+use petiole::io::api::{Addresses, ForgetAnswer};
 use petiole_node::view::{
-    AdvertisedView, BlocksView, DrainView, FibEntry, OrderView, PathView, PeerView, StatusView, TraceView, WhyView,
+    AdvertisedView, BlocksView, CheckView, DrainView, FibEntry, OrderView, PathView, PeerView, ShowView, StatusView,
+    TraceView, WhyView,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -39,6 +40,9 @@ fn every_example_is_what_the_code_prints() {
     same::<Vec<TraceView>>("[TraceView]");
     same::<Vec<AdvertisedView>>("[AdvertisedView]");
     same::<BlocksView>("BlocksView");
+    same::<CheckView>("CheckView");
+    same::<ShowView>("ShowView");
+    same::<ForgetAnswer>("ForgetAnswer");
     same::<Addresses>("Addresses");
     same::<Vec<FibEntry>>("[FibEntry]");
     same::<WhyView>("WhyView");

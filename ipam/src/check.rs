@@ -16,7 +16,9 @@ use serde::{Deserialize, Serialize};
 use crate::block;
 
 mod finding;
+mod held;
 pub use finding::Finding;
+pub use held::{HeldAddress, held};
 
 /// What a node knows of its own pods, to be held against the store.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]

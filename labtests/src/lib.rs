@@ -25,6 +25,7 @@ pub mod fabric;
 pub mod interop;
 mod lab;
 pub mod leaf;
+pub mod ledger;
 mod netns;
 mod node;
 pub mod procs;

@@ -15,6 +15,7 @@ use crate::input::QueryId;
 use crate::node::Node;
 use crate::policy;
 use crate::sessions::peer_id;
+use crate::survey::Purpose;
 use crate::view::{
     AdvertisedView, Answer, BlockView, BlocksView, FibEntry, KeptView, PathView, PeerView, PoolView, Query, RouteTable,
 };
@@ -43,6 +44,9 @@ impl Node {
             Query::Fib => Answer::Fib(self.fib_entries()),
             Query::Why(prefix) => Answer::Why(Box::new(self.why(prefix))),
             Query::Metrics => Answer::Metrics(self.metrics()),
+            Query::Check { repair } => return self.survey(id, Purpose::Check { repair }),
+            Query::Show(address) => return self.survey(id, Purpose::Show(address)),
+            Query::Forget { node, addresses } => return self.forget(id, node, addresses),
             Query::Assign { handle, families } => {
                 let request = self.request(id);
                 let ask = AssignRequest { handle, families, ..AssignRequest::default() };

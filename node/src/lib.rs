@@ -31,6 +31,7 @@ pub mod saved;
 mod seed;
 mod sessions;
 mod status;
+mod survey;
 mod trace;
 pub mod uplink;
 pub mod view;

@@ -24,6 +24,7 @@ use crate::operator::Orders;
 use crate::pods::Pods;
 use crate::saved::Saved;
 use crate::seed;
+use crate::survey::Surveys;
 use crate::trace::Traces;
 use crate::uplink::{NoUplink, Topology, Uplink};
 
@@ -91,6 +92,8 @@ pub struct Node {
     txns: BTreeMap<EffectId, TxnId>,
     pub(crate) requests: BTreeMap<RequestId, QueryId>,
     pub(crate) last_request: u64,
+    /// Questions about the whole keyspace.
+    pub(crate) surveys: Surveys,
     pub(crate) effects: VecDeque<Effect>,
     /// The facts behind the announcements changed.
     dirty: bool,
@@ -171,6 +174,7 @@ impl Node {
             txns: BTreeMap::new(),
             requests: BTreeMap::new(),
             last_request: 0,
+            surveys: Surveys::default(),
             effects: VecDeque::new(),
             dirty: true,
             moved: false,
@@ -189,7 +193,11 @@ impl Node {
         self.now = now;
         match input {
             Input::Started { boot_id, saved } => self.handle_started(boot_id, saved),
-            Input::Store(event) => self.watch.handle_event(event, now.mono),
+            Input::Store(event) => {
+                if let Some(event) = self.survey_event(event) {
+                    self.watch.handle_event(event, now.mono);
+                }
+            }
             Input::Bgp(event) => {
                 if let Some(speaker) = &mut self.speaker {
                     speaker.handle_event(event, now.mono);
@@ -326,6 +334,9 @@ impl Node {
             // Its identifiers are not the node's.
             Done::Pod(_) => {}
             Done::Txn(outcome) => {
+                if self.survey_done(id, &outcome) {
+                    return;
+                }
                 if let Some(txn) = self.txns.remove(&id) {
                     self.ipam.handle_done(txn, outcome, self.now.mono, self.now.wall);
                 }
@@ -407,6 +418,7 @@ impl Node {
         while let Some(action) = self.watch.poll_action() {
             self.effects.push_back(Effect::Store(action));
         }
+        self.tell_reachability();
         self.pods.turn(self.now);
         self.drain_ipam();
         self.drain_replies();

@@ -4,7 +4,7 @@ mod bfd;
 mod ipam;
 mod order;
 
-pub use ipam::{BlockView, BlocksView, PoolView};
+pub use ipam::{BlockView, BlocksView, CheckView, FindingView, PoolView, RepairView, ShowView};
 pub use order::{DrainView, OrderView, PeerOrder};
 
 use std::net::{IpAddr, SocketAddr};
@@ -67,6 +67,20 @@ pub enum Query {
     },
     /// `petiole ipam release IP`.
     Release(IpAddr),
+    /// `petiole ipam check`: contradictions in the whole keyspace.
+    Check {
+        /// Whether what is safe to repair is repaired.
+        repair: bool,
+    },
+    /// `petiole ipam show [IP]`: who holds which address.
+    Show(Option<IpAddr>),
+    /// `petiole ipam forget NODE`: the node is gone for good.
+    Forget {
+        /// Its name.
+        node: String,
+        /// Its own addresses, if they are known.
+        addresses: Vec<Prefix>,
+    },
     /// `petiole bgp trace PEER`: the leaf by its name in `bgp peers`.
     Trace(String),
     /// `/metrics`.
@@ -274,6 +288,12 @@ pub enum Answer {
     Trace(Vec<TraceView>),
     /// To [`Query::Blocks`].
     Blocks(BlocksView),
+    /// To [`Query::Check`].
+    Check(CheckView),
+    /// To [`Query::Show`].
+    Show(ShowView),
+    /// To [`Query::Forget`]: the node's name.
+    Forgotten(String),
     /// To [`Query::Fib`].
     Fib(Vec<FibEntry>),
     /// To [`Query::Why`].

@@ -231,6 +231,38 @@ pub(super) enum Ipam {
         #[arg(long, value_enum)]
         family: Vec<FamilyName>,
     },
+    /// Who holds which address, or this one
+    #[command(after_help = "Examples:
+  petiole ipam show
+  petiole ipam show 10.123.128.7
+  petiole ipam show -o json | jq '.addresses[] | select(.handle == \"k8s-pod-network.web-0\")'")]
+    Show {
+        /// Only this address, without a length
+        #[arg(value_name = "IP", value_parser = address)]
+        address: Option<IpAddr>,
+    },
+    /// Everything in the store that contradicts something else; exits with 1 if anything is left
+    #[command(after_help = "Examples:
+  petiole ipam check
+  petiole ipam check --repair           set right what is surely safe; each change is bound to all that it was decided from")]
+    Check {
+        /// Set right what is safe to set right
+        #[arg(long)]
+        repair: bool,
+    },
+    /// Say that a node is gone for good: its peers free what it held once nobody has heard of it for a minute
+    #[command(after_help = "Examples:
+  petiole ipam forget worker7
+  petiole ipam forget worker7 --address 10.122.0.17
+
+A node that is only silent keeps what it has. If it comes back it takes this order away.")]
+    Forget {
+        /// The node's name
+        node: String,
+        /// An address of the node itself: while it is announced, nothing is freed
+        #[arg(long, value_name = "IP", value_parser = address)]
+        address: Vec<IpAddr>,
+    },
     /// Give an address back
     #[command(after_help = "Examples:
   petiole ipam release 10.123.128.7")]

@@ -17,14 +17,15 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 use clap::Parser;
 use petiole_node::view::{
-    AdvertisedView, BlocksView, FibEntry, PathView, PeerView, RouteTable, StatusView, TraceView, WhyView,
+    AdvertisedView, BlocksView, CheckView, FibEntry, PathView, PeerView, RouteTable, ShowView, StatusView, TraceView,
+    WhyView,
 };
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use self::args::{Bgp, Cli, CniCommand, Command, ConfigCommand, Ipam, Output};
 use crate::io::api::orders::Order;
-use crate::io::api::{Addresses, AssignRequest, ReleaseRequest};
+use crate::io::api::{Addresses, AssignRequest, ForgetAnswer, ForgetRequest, ReleaseRequest};
 use crate::log;
 
 /// Read the arguments and do what they say.
@@ -123,6 +124,29 @@ async fn ask(command: Command, socket: PathBuf, output: Output) -> Result<()> {
             let request = AssignRequest { handle, families: args::families(&family) };
             let answer = client::post(socket, "/v1/ipam/assign", &serde_json::to_value(request)?).await?;
             print(answer, output, |v: Addresses| show::ipam::assigned(&v.addresses))
+        }
+        Command::Ipam { command: Ipam::Show { address } } => {
+            let address = address.map(|a| format!("?address={}", in_query(&a.to_string()))).unwrap_or_default();
+            print(get(format!("/v1/ipam/show{address}")).await?, output, |v: ShowView| show::ipam::held(&v))
+        }
+        Command::Ipam { command: Ipam::Check { repair } } => {
+            let answer = if repair {
+                client::post(socket, "/v1/ipam/repair", &serde_json::Value::Null).await?
+            } else {
+                get("/v1/ipam/check".into()).await?
+            };
+            let is_clean = answer.get("clean").and_then(serde_json::Value::as_bool).unwrap_or_default();
+            print(answer, output, |v: CheckView| show::ipam::check(&v))?;
+            if !is_clean {
+                bail!("the store contradicts itself: see above; `petiole ipam check --repair` sets right what is safe");
+            }
+            Ok(())
+        }
+        Command::Ipam { command: Ipam::Forget { node, address } } => {
+            let addresses = address.into_iter().map(Prefix::host).collect();
+            let request = serde_json::to_value(ForgetRequest { node, addresses })?;
+            let answer = client::post(socket, "/v1/ipam/forget", &request).await?;
+            print(answer, output, |v: ForgetAnswer| show::ipam::forgotten(&v.node))
         }
         Command::Ipam { command: Ipam::Release { address } } => {
             let answer =

@@ -67,6 +67,32 @@ pub struct ReleaseRequest {
     pub address: IpAddr,
 }
 
+/// What `GET /v1/ipam/show` may be asked for.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ShowRequest {
+    /// Only this address.
+    pub address: Option<IpAddr>,
+}
+
+/// The body of `POST /v1/ipam/forget`.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ForgetRequest {
+    /// The node that is gone for good.
+    pub node: String,
+    /// Its own addresses, as host prefixes: while one of them is announced, nothing is freed.
+    #[serde(default)]
+    pub addresses: Vec<Prefix>,
+}
+
+/// The answer to `POST /v1/ipam/forget`.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct ForgetAnswer {
+    /// The node.
+    pub node: String,
+}
+
 /// The answer to `POST /v1/ipam/assign` and `POST /v1/ipam/release`.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Addresses {
@@ -114,6 +140,10 @@ fn router(operators: Operators) -> Router {
         .route("/v1/ipam/blocks", get(|State(o): State<Operators>| plain(o, Query::Blocks)))
         .route("/v1/ipam/assign", post(assign))
         .route("/v1/ipam/release", post(release))
+        .route("/v1/ipam/check", get(|State(o): State<Operators>| plain(o, Query::Check { repair: false })))
+        .route("/v1/ipam/repair", post(|State(o): State<Operators>| plain(o, Query::Check { repair: true })))
+        .route("/v1/ipam/show", get(show))
+        .route("/v1/ipam/forget", post(forget))
         .route("/v1/fib", get(|State(o): State<Operators>| plain(o, Query::Fib)))
         .route("/v1/why", get(why))
         .fallback(|| async { refuse(StatusCode::NOT_FOUND, "no such question; docs/cli.md lists them") })
@@ -166,6 +196,20 @@ async fn assign(State(operators): State<Operators>, asked: Result<Json<AssignReq
     }
 }
 
+async fn show(State(operators): State<Operators>, asked: Result<Parameters<ShowRequest>, QueryRejection>) -> Response {
+    match asked {
+        Ok(Parameters(r)) => plain(operators, Query::Show(r.address)).await,
+        Err(e) => refuse(StatusCode::BAD_REQUEST, &e.body_text()),
+    }
+}
+
+async fn forget(State(operators): State<Operators>, asked: Result<Json<ForgetRequest>, JsonRejection>) -> Response {
+    match asked {
+        Ok(Json(r)) => plain(operators, Query::Forget { node: r.node, addresses: r.addresses }).await,
+        Err(e) => refuse(StatusCode::BAD_REQUEST, &e.body_text()),
+    }
+}
+
 async fn release(State(operators): State<Operators>, asked: Result<Json<ReleaseRequest>, JsonRejection>) -> Response {
     match asked {
         Ok(Json(r)) => plain(operators, Query::Release(r.address)).await,
@@ -185,6 +229,9 @@ fn body(answer: Answer) -> Response {
         Answer::Why(view) => Json(view).into_response(),
         Answer::Addresses(addresses) => Json(Addresses { addresses }).into_response(),
         Answer::Drain(view) => Json(view).into_response(),
+        Answer::Check(view) => Json(view).into_response(),
+        Answer::Show(view) => Json(view).into_response(),
+        Answer::Forgotten(node) => Json(ForgetAnswer { node }).into_response(),
         Answer::Order(view) => Json(view).into_response(),
         Answer::Metrics(samples) => Json(samples).into_response(),
     }

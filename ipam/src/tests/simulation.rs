@@ -7,7 +7,7 @@ use crate::check::{Finding, Found, check};
 
 /// More where `cargo xtask simulate` asks for more; read when this is compiled, for a pure crate has no environment.
 fn seeds() -> u64 {
-    option_env!("PETIOLE_SEEDS").and_then(|n| n.parse().ok()).unwrap_or(150)
+    option_env!("PETIOLE_SEEDS").and_then(|n| n.parse().ok()).unwrap_or(100)
 }
 
 struct Cluster {
@@ -245,6 +245,9 @@ fn run_all(with_calico: bool) {
     for seed in 0..seeds() {
         let result = std::panic::catch_unwind(|| run(seed, with_calico));
         assert!(result.is_ok(), "seed {seed}");
+        if (seed + 1) % 1_000 == 0 {
+            println!("{} seeds, with Calico: {with_calico}", seed + 1);
+        }
     }
 }
 

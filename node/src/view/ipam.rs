@@ -1,5 +1,6 @@
 //! Pools and blocks.
 
+use petiole_ipam::check::{Finding, HeldAddress};
 use petiole_prefix::Prefix;
 use serde::{Deserialize, Serialize};
 
@@ -42,4 +43,48 @@ pub struct BlockView {
     pub used: u32,
     /// Addresses in all.
     pub size: u32,
+}
+
+/// `petiole ipam check`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct CheckView {
+    /// Whether nothing is left that contradicts something else.
+    pub clean: bool,
+    /// What was found.
+    pub findings: Vec<FindingView>,
+}
+
+/// One contradiction.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct FindingView {
+    /// What contradicts what.
+    #[serde(flatten)]
+    pub finding: Finding,
+    /// In words.
+    pub text: String,
+    /// Whether it can be, or was, set right.
+    pub repair: RepairView,
+}
+
+/// What becomes of a contradiction.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RepairView {
+    /// Somebody must look at it.
+    No,
+    /// `--repair` sets it right.
+    Possible,
+    /// It was set right.
+    Done,
+    /// Somebody wrote one of its keys in the meantime: check again.
+    Overtaken,
+    /// The store did not answer: check again.
+    Unknown,
+}
+
+/// `petiole ipam show`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ShowView {
+    /// Every address that is not free, or the one asked for.
+    pub addresses: Vec<HeldAddress>,
 }

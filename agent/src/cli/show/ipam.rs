@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use petiole_node::prefix::Prefix;
-use petiole_node::view::BlocksView;
+use petiole_node::view::{BlocksView, CheckView, RepairView, ShowView};
 
 use crate::cli::table::{Cell, Look, Table};
 
@@ -49,4 +49,54 @@ pub(crate) fn assigned(addresses: &[Prefix]) -> String {
 /// What was released.
 pub(crate) fn released(address: IpAddr, released: &[Prefix]) -> String {
     if released.is_empty() { format!("{address} was not assigned\n") } else { format!("{address} released\n") }
+}
+
+/// One address a line.
+pub(crate) fn held(view: &ShowView) -> String {
+    if view.addresses.is_empty() {
+        return "nobody holds it\n".to_owned();
+    }
+    let mut table = Table::new(&["ADDRESS", "BLOCK", "OWNER", "HELD BY", "POD", "NODE"]);
+    for held in &view.addresses {
+        let holder = match (&held.handle, &held.released_at) {
+            (_, Some(since)) => Cell::new(format!("nobody, kept back since {since}"), Look::Wait),
+            (Some(handle), None) => handle.as_str().into(),
+            (None, None) => Cell::new("somebody without a handle", Look::Wait),
+        };
+        table.row(vec![
+            held.address.to_string().into(),
+            held.block.into(),
+            held.owner.as_deref().unwrap_or("nobody").into(),
+            holder,
+            held.pod.as_deref().unwrap_or("-").into(),
+            held.node.as_deref().unwrap_or("-").into(),
+        ]);
+    }
+    table.print()
+}
+
+/// One contradiction a line.
+pub(crate) fn check(view: &CheckView) -> String {
+    if view.findings.is_empty() {
+        return "nothing contradicts anything\n".to_owned();
+    }
+    let mut table = Table::new(&["REPAIR", "WHAT"]);
+    for finding in &view.findings {
+        let (word, look) = match finding.repair {
+            RepairView::No => ("look at it", Look::Wait),
+            RepairView::Possible => ("with --repair", Look::Wait),
+            RepairView::Done => ("done", Look::Good),
+            RepairView::Overtaken => ("changed meanwhile", Look::Wait),
+            RepairView::Unknown => ("not known", Look::Wait),
+        };
+        table.row(vec![Cell::new(word, look), finding.text.as_str().into()]);
+    }
+    table.print()
+}
+
+/// What happens next.
+pub(crate) fn forgotten(node: &str) -> String {
+    format!(
+        "{node} is forgotten: what it held is freed once no leaf has announced it for a minute; `petiole ipam show` tells\n"
+    )
 }
