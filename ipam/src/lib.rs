@@ -263,7 +263,7 @@ impl Ipam {
         let retries = self.slots.values().filter(|s| !s.busy && s.not_before > self.now);
         let retries = retries.map(|s| (s.not_before, IpamTimer::Retry));
         let reclaims = self.reclaim_due().map(|at| (at, IpamTimer::Reclaim));
-        let returns = self.recent.due().map(|at| (at, IpamTimer::Return));
+        let returns = self.recent.due().filter(|at| *at > self.now).map(|at| (at, IpamTimer::Return));
         let in_doubt = self.doubts.values().flat_map(|d| d.requests.iter().map(|(pending, _)| pending));
         let deadlines = self.queue.iter().chain(in_doubt).map(|p| (p.deadline, IpamTimer::RequestPatience));
         retries.chain(returns).chain(reclaims).chain(deadlines).min()

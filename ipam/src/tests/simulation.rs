@@ -252,6 +252,13 @@ fn run_all(with_calico: bool) {
 }
 
 #[test]
+fn one_seed() {
+    if let Some(seed) = option_env!("PETIOLE_SEED") {
+        run(seed.parse().unwrap(), true);
+    }
+}
+
+#[test]
 fn simulation_of_our_nodes() {
     run_all(false);
 }

@@ -115,6 +115,22 @@ fn a_block_that_is_leaving_is_withdrawn_first_and_stays_when_it_is_needed() {
 }
 
 #[test]
+fn a_block_that_is_due_while_the_store_is_away_wakes_nobody() {
+    let mut world = World::new(1);
+    let n = world.worker("worker1", &[spec(POOL, 26)]);
+    world.run();
+    fill(&mut world, n, 0, 50);
+    empty(&mut world, n, 0, 50);
+    world.fact(n, &Fact::Lost { error: "all members are gone".into() });
+    let (now, wall) = (Duration::from_secs(10_000), world.wall());
+    let node = world.node_mut(n);
+    node.ipam.handle_timeout(now, wall);
+    assert!(node.ipam.poll_txn().is_none());
+    assert!(node.ipam.poll_timeout().is_none_or(|(at, _)| at > now));
+    assert_eq!(owned(&world, n).len(), 2);
+}
+
+#[test]
 fn a_disabled_pools_empty_block_goes_when_another_serves() {
     let mut world = World::new(1);
     put_pool(&mut world, "old", "10.0.0.0/24", 26, |_| ());
