@@ -131,11 +131,11 @@ async fn ask(command: Command, socket: PathBuf, output: Output) -> Result<()> {
         }
         Command::Ipam { command: Ipam::Check { repair } } => {
             let answer = if repair {
-                client::post(socket, "/v1/ipam/repair", &serde_json::Value::Null).await?
+                client::post(socket, "/v1/ipam/repair", &Value::Null).await?
             } else {
                 get("/v1/ipam/check".into()).await?
             };
-            let is_clean = answer.get("clean").and_then(serde_json::Value::as_bool).unwrap_or_default();
+            let is_clean = answer.get("clean").and_then(Value::as_bool).unwrap_or_default();
             print(answer, output, |v: CheckView| show::ipam::check(&v))?;
             if !is_clean {
                 bail!("the store contradicts itself: see above; `petiole ipam check --repair` sets right what is safe");
@@ -143,7 +143,7 @@ async fn ask(command: Command, socket: PathBuf, output: Output) -> Result<()> {
             Ok(())
         }
         Command::Ipam { command: Ipam::Forget { node, address } } => {
-            let addresses = address.into_iter().map(Prefix::host).collect();
+            let addresses = address.into_iter().map(petiole_node::prefix::Prefix::host).collect();
             let request = serde_json::to_value(ForgetRequest { node, addresses })?;
             let answer = client::post(socket, "/v1/ipam/forget", &request).await?;
             print(answer, output, |v: ForgetAnswer| show::ipam::forgotten(&v.node))
