@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -282,19 +282,25 @@ fn kill_9_of_plugin_and_agent_leaves_nothing() -> Result<()> {
 struct Pod {
     node: NodeHandle,
     name: &'static str,
-    plugin: String,
+    plugin: PathBuf,
 }
 
 impl Pod {
+    /// The plugin runs outside: it needs no more of the node than the agent's socket and the open namespace.
     fn cni(&self, command: &str) -> Result<Value> {
-        let script = format!(
-            "echo '{{\"cniVersion\":\"1.1.0\",\"name\":\"pods\",\"type\":\"petiole\"}}' | CNI_COMMAND={command} \
-             CNI_CONTAINERID={0} CNI_IFNAME=eth0 CNI_PATH=/opt/cni/bin CNI_NETNS=/run/netns/{0} {1} || {{ cat; exit 1; }}",
-            self.name, self.plugin
-        );
-        let output = self.node.output(&["sh", "-c", &script])?;
+        let inside = format!("/proc/{}/root", self.node.pid().context("the node does not run")?);
+        let conf = json!({
+            "cniVersion": "1.1.0", "name": "pods", "type": "petiole", "socket": format!("{inside}/run/petiole/cni.sock"),
+        });
+        let mut plugin = Command::new(&self.plugin);
+        plugin.env_clear().env("CNI_COMMAND", command).env("CNI_PATH", "/opt/cni/bin");
+        plugin.env("CNI_CONTAINERID", self.name).env("CNI_IFNAME", "eth0");
+        plugin.env("CNI_NETNS", format!("{inside}/run/netns/{}", self.name));
+        let mut child = plugin.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        child.stdin.take().context("no stdin")?.write_all(conf.to_string().as_bytes())?;
+        let output = child.wait_with_output()?;
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        ensure!(output.status.success(), "{command} {}: {text} {}", self.name, String::from_utf8_lossy(&output.stderr));
+        ensure!(output.status.success(), "{command} {}: {text}", self.name);
         Ok(if text.trim().is_empty() { Value::Null } else { serde_json::from_str(&text)? })
     }
 
@@ -306,7 +312,7 @@ impl Pod {
     }
 }
 
-fn wired(lab: &Lab, node: &str, name: &'static str, plugin: &str) -> Result<(Pod, Vec<String>)> {
+fn wired(lab: &Lab, node: &str, name: &'static str, plugin: &Path) -> Result<(Pod, Vec<String>)> {
     let node = lab.node(node)?;
     node.exec(&["ip", "netns", "add", name])?;
     let pod = Pod { node, name, plugin: plugin.to_owned() };
@@ -322,7 +328,6 @@ fn pods_of_two_racks_reach_each_other_and_the_leaf_sees_blocks_only() -> Result<
     }
     let plugin = Binaries::find()?.agent.context("no agent binary")?.with_file_name("petiole-cni");
     ensure!(plugin.is_file(), "no plugin: cargo build -p petiole-cni");
-    let plugin = plugin.display().to_string();
     let lab = fabric::clos("pods")?;
     fabric::wait_settled(&lab, SETTLE)?;
     let tables = |lab: &Lab| -> Result<Vec<Vec<String>>> {
