@@ -20,6 +20,7 @@ use petiole_prefix::Family;
 
 use crate::effect::Effect;
 use crate::input::{EffectId, Now};
+use crate::view::PodsView;
 
 mod join;
 mod repair;
@@ -51,7 +52,7 @@ pub(crate) enum PodAction {
     /// Give back.
     Release(RequestId, ReleaseTarget),
     /// Carry out.
-    Effect(Effect),
+    Effect(Box<Effect>),
 }
 
 /// What an ADD depends on beside the request.
@@ -394,6 +395,14 @@ impl Pods {
         self.works.values().filter(move |w| up(&w.stage) && !w.endpoint.attach.addresses_only).map(|w| &w.endpoint)
     }
 
+    /// How many are attached, and how many addresses wait for the store to be given back.
+    pub(crate) fn counts(&self) -> PodsView {
+        let live = self.works.values().filter(|w| matches!(w.stage, Stage::Live | Stage::Looking { .. })).count();
+        let releasing =
+            self.works.values().filter(|w| matches!(w.stage, Stage::Releasing { .. } | Stage::Forgetting)).count();
+        PodsView { attached: live, releasing }
+    }
+
     /// What a person should know.
     pub(crate) fn problems(&self) -> Vec<String> {
         self.repair.problems()
@@ -432,7 +441,7 @@ impl Pods {
     }
 
     fn push(&mut self, effect: Effect) {
-        self.actions.push_back(PodAction::Effect(effect));
+        self.actions.push_back(PodAction::Effect(Box::new(effect)));
     }
 }
 

@@ -340,6 +340,9 @@ pub struct StatusView {
     /// Whether an operator drains it, or has.
     #[serde(default)]
     pub drain: DrainView,
+    /// Containers that are attached.
+    #[serde(default)]
+    pub pods: PodsView,
     /// Learned prefixes in the Loc-RIB.
     pub routes_learned: u64,
     /// Learned routes that are in the kernel.
@@ -348,6 +351,15 @@ pub struct StatusView {
     pub problems: Vec<String>,
     /// What to do next, for a node that has nothing to do yet.
     pub next_steps: Vec<String>,
+}
+
+/// Pods in `status`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct PodsView {
+    /// Container interfaces that are attached.
+    pub attached: usize,
+    /// Those that are gone and whose addresses wait for the store.
+    pub releasing: usize,
 }
 
 /// The store in `status`.

@@ -336,7 +336,7 @@ fn is_sound(world: &World, answered: &mut BTreeMap<CniId, CniReply>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
 
     /// Whatever dies when: after the runtime's last DEL nothing is left, and no address was ever in two containers.
     #[test]

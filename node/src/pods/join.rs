@@ -53,7 +53,7 @@ impl Node {
                 match action {
                     PodAction::Assign(id, request) => self.ipam.handle_assign(id, request, now.mono, now.wall),
                     PodAction::Release(id, target) => self.ipam.handle_release(id, target, now.mono, now.wall),
-                    PodAction::Effect(effect) => self.push(effect),
+                    PodAction::Effect(effect) => self.push(*effect),
                 }
             }
             self.drain_ipam();

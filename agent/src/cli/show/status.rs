@@ -1,6 +1,6 @@
 //! `petiole status`.
 
-use petiole_node::view::{AnnouncementView, StatusView};
+use petiole_node::view::{AnnouncementView, PodsView, StatusView};
 
 use crate::cli::orders;
 use crate::cli::table::{Cell, Look, Table, maybe, paint, span};
@@ -89,6 +89,13 @@ fn head(view: &StatusView) -> String {
     if !view.blocks.is_empty() {
         let blocks: Vec<String> = view.blocks.iter().map(ToString::to_string).collect();
         table.row(vec![Cell::new("Blocks", Look::Bold), blocks.join(", ").into()]);
+    }
+    if view.pods != PodsView::default() {
+        let mut pods = format!("{} attached", view.pods.attached);
+        if view.pods.releasing > 0 {
+            pods.push_str(&format!(", {} gone whose addresses wait for the store", view.pods.releasing));
+        }
+        table.row(vec![Cell::new("Pods", Look::Bold), pods.into()]);
     }
     let routes = format!("{} learned, {} in the kernel", view.routes_learned, view.routes_in_kernel);
     table.row(vec![Cell::new("Routes", Look::Bold), routes.into()]);

@@ -50,6 +50,7 @@ fn view() -> StatusView {
             announcement("127.0.0.0/8", false, "not_announceable", "it never leaves the host"),
         ],
         drain: DrainView { state: "none".to_owned(), ..Default::default() },
+        pods: PodsView { attached: 3, releasing: 1 },
         routes_learned: 12,
         routes_in_kernel: 12,
         problems: vec!["leaf 10.122.103.0 has no uplink".into()],
@@ -76,6 +77,7 @@ Agent   petiole 0.1.0, up 1 h 2 m
 Ready   yes
 Store   etcd http://10.122.0.1:2379, in sync
 Blocks  10.123.128.0/26
+Pods    3 attached, 1 gone whose addresses wait for the store
 Routes  12 learned, 12 in the kernel
 
 PEER          AS        STATE        UPLINK  LAST ERROR
@@ -119,6 +121,7 @@ fn status_of_a_node_that_has_nothing_to_do() {
         next_steps: vec!["no leaf is configured".into()],
         uptime_seconds: 0.25,
         drain: DrainView { state: "none".to_owned(), ..Default::default() },
+        pods: PodsView::default(),
         routes_learned: 0,
         routes_in_kernel: 0,
         ..view()
