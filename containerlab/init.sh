@@ -54,9 +54,10 @@ run() {
         if [ "$1" = bfdd ]; then until [ -S /var/run/frr/zserv.api ]; do sleep 0.05; done; fi
         (configure "$1" &)
         if [ "$1" = zebra ]; then
-            # What a former life left in the kernel stays for a minute where bgpd is to restart gracefully.
+            # Where bgpd is to restart gracefully, what a former life left in the kernel stays for a minute, and IPv6 routes are
+            # replaced in one step, as IPv4's are anyway.
             keep=
-            if grep -q preserve-fw-state /etc/frr/frr.conf; then keep='-K 60'; fi
+            if grep -q preserve-fw-state /etc/frr/frr.conf; then keep='-K 60 --v6-rr-semantics'; fi
             # shellcheck disable=SC2086
             set -- zebra -s 90000000 $keep
         fi
