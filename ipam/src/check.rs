@@ -241,7 +241,7 @@ impl Snapshot {
                 .filter(|b| holds.get(b) != handle.block.get(b) && !self.unread.contains(b))
                 .collect();
             let is_known = self.handles.contains_key(name);
-            if differing.is_empty() && (is_known && !handle.is_empty() || !is_known) {
+            if differing.is_empty() && !(is_known && handle.is_empty()) {
                 continue;
             }
             let handle_name = name.to_owned();

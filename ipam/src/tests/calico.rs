@@ -25,7 +25,7 @@ enum Job {
     Create(String, usize, Prefix, Revision),
     Confirm(String, usize, Prefix, Revision),
     Take(String, usize, Prefix),
-    Write(String, usize, IpAddr, Revision, Block),
+    Write(String, usize, IpAddr, Revision, Box<Block>),
     Decrement(String, usize, Prefix),
     Free(String, Prefix),
     FreeHandle(String, Prefix),
@@ -150,7 +150,7 @@ impl Calico {
                     if block.owner() == Some(owner) { block::assign(&mut block, attribute, &[]) } else { None };
                 let Some(addr) = ordinal.and_then(|o| block.address(o)) else { return Some(Job::Find(handle, tries)) };
                 count(world, &handle, |h| h.add(cidr));
-                Job::Write(handle, tries, addr, at, block)
+                Job::Write(handle, tries, addr, at, Box::new(block))
             }
             Job::Write(handle, tries, addr, at, block) => {
                 let key = Key::Block(block.cidr);
