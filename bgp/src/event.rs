@@ -164,6 +164,13 @@ pub enum DownReason {
     NotificationSent(Notification),
     /// They sent a NOTIFICATION.
     NotificationReceived(Notification),
+    /// They heard nothing of us for the hold time and said so, and this node had stood still meanwhile.
+    TooLateForPeer {
+        /// What they said: Hold Timer Expired.
+        notification: Notification,
+        /// For how long this node stood still.
+        stalled: Duration,
+    },
     /// Nothing was heard for the hold time; whose fault that was.
     HoldTimerExpired(HoldVerdict),
     /// The peer has taken nothing of what we sent for the send hold time (RFC 9687).
@@ -190,9 +197,9 @@ impl DownReason {
     pub fn retains(&self, notification: bool) -> bool {
         match self {
             Self::Closed | Self::Broken(_) => true,
-            Self::NotificationSent(n) | Self::NotificationReceived(n) => {
-                notification && n.inside_hard_reset().is_none()
-            }
+            Self::NotificationSent(n)
+            | Self::NotificationReceived(n)
+            | Self::TooLateForPeer { notification: n, .. } => notification && n.inside_hard_reset().is_none(),
             Self::HoldTimerExpired(_) | Self::SendHoldTimerExpired => notification,
             // RFC 5882 section 4.3.2: BFD that began anew died with its control plane, unless it says that it outlives that. All
             // else that fails while the session stands is the way, whatever the C bit.
@@ -226,6 +233,10 @@ impl fmt::Display for DownReason {
             Self::BfdDown { .. } => f.write_str("BFD lost the peer"),
             Self::NotificationSent(n) => write!(f, "we ended it: {n}"),
             Self::NotificationReceived(n) => write!(f, "the peer ended it: {n}"),
+            Self::TooLateForPeer { notification, stalled } => {
+                let stalled = stalled.as_secs_f64();
+                write!(f, "the peer ended it: {notification}; we were late: this node stood still for {stalled:.1} s")
+            }
             Self::HoldTimerExpired(verdict) => write!(f, "hold timer expired: {verdict}"),
             Self::SendHoldTimerExpired => {
                 f.write_str("send hold timer expired: the peer takes nothing of what it is sent")

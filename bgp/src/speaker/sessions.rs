@@ -14,7 +14,7 @@ use crate::session::peer::{FIRST_RETRY, STABLE_AFTER};
 use crate::session::retention::Terms;
 use crate::session::{Conn, Established, Input, Output, State, Step, Timer, collision, negotiate};
 use crate::verdict::HoldVerdict;
-use crate::wire::{self, Notification, Open};
+use crate::wire::{self, ErrorCode, Notification, Open};
 
 /// How much longer a session lives whose hold timer expires while bytes from the peer lie unread.
 const UNREAD: Duration = Duration::from_secs(1);
@@ -294,6 +294,15 @@ impl Speaker {
             let event = SpeakerEvent::NotificationReceived { peer: id, notification: n.clone() };
             self.events.push(event);
         }
+        let reason = match reason {
+            DownReason::NotificationReceived(notification) if notification.code == ErrorCode::HoldTimer as u8 => {
+                match hold_verdict(&gone, self.stall, now).stalled {
+                    Duration::ZERO => DownReason::NotificationReceived(notification),
+                    stalled => DownReason::TooLateForPeer { notification, stalled },
+                }
+            }
+            reason => reason,
+        };
         match &reason {
             // Not the neighbour's fault.
             DownReason::Disabled
@@ -306,6 +315,7 @@ impl Speaker {
             | DownReason::BfdDown { .. }
             | DownReason::Collision
             | DownReason::Misconfigured(_)
+            | DownReason::TooLateForPeer { .. }
             // Nothing was spoken yet.
             | DownReason::ConnectFailed(_)
             | DownReason::ConnectTimedOut => {}

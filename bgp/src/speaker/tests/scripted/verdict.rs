@@ -90,3 +90,21 @@ fn a_hint_of_the_driver_goes_with_the_verdict() {
     let error = script.view().last_error.unwrap();
     assert!(error.ends_with("nothing arrived for 9.1 s; 4 segments with a wrong signature arrived"), "{error}");
 }
+
+#[test]
+fn a_leaf_that_heard_nothing_while_this_node_stood_still_is_not_blamed() {
+    let expired = wire::Notification::new(wire::ErrorCode::HoldTimer, 0);
+    let ended = |stall: Option<u64>| {
+        let (mut script, conn) = Script::established(|_| {}, &usual_open());
+        if let Some(stall) = stall {
+            script.event(Event::Stalled { by: millis(stall) });
+        }
+        let mut bytes = Vec::new();
+        expired.encode(&mut bytes);
+        script.say(conn, &bytes);
+        script.view().last_error.unwrap()
+    };
+    assert_eq!(ended(None), "the peer ended it: hold timer expired (4/0)");
+    let late = "the peer ended it: hold timer expired (4/0); we were late: this node stood still for 5.2 s";
+    assert_eq!(ended(Some(5_200)), late);
+}
