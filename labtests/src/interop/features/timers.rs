@@ -53,8 +53,11 @@ pub(super) fn hold_expiry(scene: &mut Scene) -> Result<()> {
     scene.signal_agent(Signal::CONT);
     stopped?;
     scene.wait(CHANGE, "the node says what the leaf said", || {
-        let words = scene.peer(Link(0))?["last_notification_received"].clone();
-        ensure!(words.to_string().contains("hold timer expired"), "the node says {words}");
+        let peer = scene.peer(Link(0))?;
+        let words = peer["last_notification_received"].to_string();
+        ensure!(words.contains("hold timer expired"), "the node says {words}");
+        let error = peer["last_error"].to_string();
+        ensure!(error.contains("we were late"), "the node says {error}");
         Ok(())
     })?;
     anew(scene, opens)?;
