@@ -7,6 +7,7 @@
 //! | module | what |
 //! |---|---|
 //! | [`wire`] | bytes to messages and back; total on any input; RFC 7606 treatments |
+//! | [`ended`] | why connections and sessions end |
 //! | `session` | the state machine of one connection, collision, negotiation, timers |
 //! | [`rib`] | the routes learned, interned attributes, the decision process and its reasons; Adj-RIB-Out |
 //! | [`guard`] | the one way to announce: proof of ownership, checked again on the bytes |
@@ -21,6 +22,7 @@
 
 pub mod bfd;
 pub mod config;
+pub mod ended;
 pub mod event;
 pub mod guard;
 pub mod limit;
@@ -34,7 +36,8 @@ pub mod wire;
 
 pub use bfd::{BfdPolicy, BfdState, BfdStatus};
 pub use config::{ConfigError, ConnId, LocalConfig, NotAPeer, PeerConfig, PeerId, RemoteAsn, RestartPolicy};
-pub use event::{Action, DownReason, Event, RetentionEnd, SpeakerEvent, TimerReason, TooManyPrefixes};
+pub use ended::{DownReason, TooManyPrefixes};
+pub use event::{Action, Event, RetentionEnd, SpeakerEvent, TimerReason};
 pub use guard::{GuardError, Originated, Ownership};
 pub use limit::{LimitLevel, MaxPrefix, OverLimit, PrefixUsage};
 pub use rib::{LocRoute, NextHop, PathInfo, Reason, RouteChanges};

@@ -11,7 +11,7 @@
 use std::time::Duration;
 
 use super::negotiate::Negotiated;
-use crate::event::{DownReason, TooManyPrefixes};
+use crate::ended::{DownReason, TooManyPrefixes};
 use crate::verdict::HoldVerdict;
 use crate::wire::{CeaseSubcode, ErrorCode, Notification, ShutdownText};
 

@@ -14,7 +14,7 @@ use super::retention::{Retention, Terms};
 use super::timers::{Timer, Timers};
 use crate::bfd::BfdStatus;
 use crate::config::{ConfigError, ConnId, PeerConfig};
-use crate::event::{DownReason, TooManyPrefixes};
+use crate::ended::{DownReason, TooManyPrefixes};
 use crate::limit::LimitLevel;
 use crate::rib::{AdjIn, AdjOut, AttrId, KeptPaths, Reason, Rib};
 use crate::trace::Trace;

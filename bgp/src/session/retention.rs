@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use super::negotiate::Negotiated;
 use crate::config::RestartPolicy;
-use crate::event::DownReason;
+use crate::ended::DownReason;
 
 /// What the neighbour said of its restarts when the session was made, as far as our settings go along.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]

@@ -6,7 +6,8 @@ use petiole_prefix::Family;
 
 use super::Speaker;
 use crate::config::{ConnId, PeerId};
-use crate::event::{SpeakerEvent, TooManyPrefixes};
+use crate::ended::TooManyPrefixes;
+use crate::event::SpeakerEvent;
 use crate::limit::{LimitLevel, OverLimit, PrefixUsage};
 use crate::session::Timer;
 use crate::session::fsm::StopReason;

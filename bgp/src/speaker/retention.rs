@@ -6,7 +6,8 @@ use petiole_prefix::Family;
 
 use super::Speaker;
 use crate::config::{ConnId, PeerId};
-use crate::event::{DownReason, SpeakerEvent};
+use crate::ended::DownReason;
+use crate::event::SpeakerEvent;
 use crate::session::Timer;
 use crate::session::peer::Established;
 use crate::session::retention::{AtEnd, Retention, RetentionEnd, Terms, Turn};

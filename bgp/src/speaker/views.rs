@@ -8,7 +8,7 @@ use petiole_prefix::{Family, Prefix};
 
 use super::Speaker;
 use crate::config::{ConnId, PeerId};
-use crate::event::DownReason;
+use crate::ended::DownReason;
 use crate::rib::{LLGR_STALE, LocRoute, SourceId};
 use crate::session::Timer;
 use crate::session::peer::{Conn, Peer};
