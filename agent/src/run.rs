@@ -85,29 +85,43 @@ async fn turn(mut node: Node, clock: Clock, mut drivers: Drivers, mut inputs: mp
     notify(&[NotifyState::Ready]);
     while !drivers.ending {
         let due = node.poll_timeout().map(|(at, _)| at);
-        tokio::select! {
+        let woken = tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
-            _ = reload.recv() => tracing::warn!("SIGHUP: reloading is not built yet; restart the agent instead, which costs no packet"),
+            _ = reload.recv() => {
+                tracing::warn!("SIGHUP: reloading is not built yet; restart the agent instead, which costs no packet");
+                Woken::Due
+            }
             at = tick.tick() => {
                 drivers.heart.late(at.elapsed());
                 if watchdog.is_some() {
                     notify(&[NotifyState::Watchdog]);
                 }
+                Woken::Due
             }
-            Some(input) = inputs.recv() => node.handle(input, clock.now()),
-            Some(arrival) = drivers.arrivals.recv() => drivers.admit(&mut node, arrival, &clock),
-            () = tokio::time::sleep_until(clock.instant(due.unwrap_or(Duration::MAX))), if due.is_some() => {}
+            Some(input) = inputs.recv() => Woken::Input(input),
+            Some(arrival) = drivers.arrivals.recv() => Woken::Arrival(arrival),
+            () = tokio::time::sleep_until(clock.instant(due.unwrap_or(Duration::MAX))), if due.is_some() => Woken::Due,
+        };
+        // First of all, so that the node reads what waited meanwhile in the light of it.
+        let late = due.map_or(Duration::ZERO, |due| clock.now().mono.saturating_sub(due));
+        if late > STALL {
+            tracing::warn!("the agent was not running for {} ms", late.as_millis());
+            node.handle(Input::Bgp(Event::Stalled { by: late }), clock.now());
+        }
+        match woken {
+            Woken::Input(input) => node.handle(input, clock.now()),
+            Woken::Arrival(arrival) => drivers.admit(&mut node, arrival, &clock),
+            Woken::Due => {}
         }
         drivers.dispatch(&mut node);
         let now = clock.now();
         drivers.heart.beat(now.mono);
-        let Some((due, _)) = node.poll_timeout().filter(|&(at, _)| at <= now.mono) else { continue };
+        if node.poll_timeout().is_none_or(|(at, _)| at > now.mono) {
+            continue;
+        }
         // A timer that says "nothing was heard" must not speak before what lies in the sockets was read.
-        let late = now.mono.saturating_sub(due);
         if late > STALL {
-            tracing::warn!("the agent was not running for {} ms", late.as_millis());
-            node.handle(Input::Bgp(Event::Stalled { by: late }), clock.now());
             tokio::time::sleep(CATCH_UP).await;
         }
         // The others must not wait for it: under a flood it would delay every KEEPALIVE.
@@ -130,6 +144,14 @@ async fn turn(mut node: Node, clock: Clock, mut drivers: Drivers, mut inputs: mp
         drivers.finish().await;
     }
     Ok(())
+}
+
+/// What a turn of the loop begins with.
+enum Woken {
+    Input(Input),
+    Arrival(Arrival),
+    /// Nothing but the time.
+    Due,
 }
 
 /// Everything that the loop hands work to.
