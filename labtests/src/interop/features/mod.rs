@@ -212,7 +212,7 @@ pub(crate) const FEATURES: &[Feature] = &[
         "hold-expiry",
         "4271 6.5",
         "what the leaf sends is dropped silently: the node says Hold Timer Expired, and in words that the peer was silent; the \
-         node stands still: the leaf's Hold Timer Expired is shown",
+         node stands still: the leaf's Hold Timer Expired is shown, and that we were late",
         timers::hold_expiry,
     ),
     feature(
