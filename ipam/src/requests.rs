@@ -79,6 +79,8 @@ pub(crate) struct Batch<'a> {
     may_borrow: bool,
     reserved: Vec<Prefix>,
     blocks: BTreeMap<Prefix, (Revision, Block)>,
+    /// Blocks that are not changed, but that an answer rests on.
+    guards: BTreeMap<Prefix, Revision>,
     handles: BTreeMap<String, (Option<Revision>, Handle)>,
 }
 
@@ -92,8 +94,8 @@ impl<'a> Batch<'a> {
         wall: UnixNanos,
     ) -> Self {
         let (reserved, may_borrow) = (view.reserved(), false);
-        let (blocks, handles) = (BTreeMap::new(), BTreeMap::new());
-        Self { view, pools, read, recent, node, wall, may_borrow, reserved, blocks, handles }
+        let (blocks, guards, handles) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Self { view, pools, read, recent, node, wall, may_borrow, reserved, blocks, guards, handles }
     }
 
     /// Like [`add`](Self::add) for a request that the node's own blocks cannot fulfil.
@@ -141,6 +143,9 @@ impl<'a> Batch<'a> {
             return None;
         }
         let mut txn = Txn::new();
+        for (cidr, revision) in self.guards.into_iter().filter(|(cidr, _)| !self.blocks.contains_key(cidr)) {
+            txn = txn.unchanged(Key::Block(cidr), revision).otherwise_get(Key::Block(cidr));
+        }
         for (cidr, (before, block)) in self.blocks {
             let key = Key::Block(cidr);
             txn = txn.unchanged(&key, before).otherwise_get(&key);
@@ -186,7 +191,7 @@ impl<'a> Batch<'a> {
             addresses.insert(*family, addr);
             changed.insert(cidr, (revision, block));
         }
-        let addresses = request.families.iter().filter_map(|f| addresses.get(f).copied()).collect();
+        let addresses: Vec<IpAddr> = request.families.iter().filter_map(|f| addresses.get(f).copied()).collect();
         if changed.is_empty() {
             return Planned::Reply(Ok(addresses));
         }
@@ -199,6 +204,9 @@ impl<'a> Batch<'a> {
         for cidr in changed.keys() {
             handle.1.add(*cidr);
         }
+        // What it holds already may have been released by somebody whom the watch has not told of.
+        let held = addresses.iter().filter_map(|a: &IpAddr| self.view.kept().find(|(c, ..)| c.contains_addr(*a)));
+        self.guards.extend(held.map(|(cidr, entry, _)| (cidr, entry.mod_revision)));
         self.handles.insert(request.handle.clone(), handle);
         self.blocks.extend(changed);
         Planned::Change(addresses)
@@ -206,10 +214,12 @@ impl<'a> Batch<'a> {
 
     /// An address of this family that the handle holds in the blocks that this node knows, by preference this one.
     fn already_held(&self, handle: &str, family: Family, named: Option<&IpAddr>) -> Option<IpAddr> {
-        let kept = self.view.kept().filter(|(cidr, ..)| cidr.family() == family);
-        let mut held = kept.flat_map(|(cidr, entry, block)| {
-            let block = self.blocks.get(&cidr).map_or(block, |(_, b)| b);
-            let is_mine = entry.owner.as_ref().is_some_and(|o| o.is_host(self.node));
+        // A block that is only borrowed from by this batch is not among the kept ones yet.
+        let kept = self.view.kept().map(|(cidr, _, block)| (cidr, self.blocks.get(&cidr).map_or(block, |(_, b)| b)));
+        let changed = self.blocks.iter().map(|(cidr, (_, block))| (*cidr, block));
+        let known: BTreeMap<Prefix, &Block> = kept.chain(changed).filter(|(c, _)| c.family() == family).collect();
+        let mut held = known.into_iter().flat_map(|(cidr, block)| {
+            let is_mine = self.view.is_mine(cidr);
             let here = block.live().filter(|(_, a)| a.handle_id.get().is_some_and(|h| h == handle));
             let here = here.filter(move |(_, a)| is_mine || self.view.is_held_here(a));
             here.filter_map(|(o, _)| block.address(o)).collect::<Vec<_>>()

@@ -45,6 +45,24 @@ fn the_emptiest_block_lends_when_nothing_is_left_to_claim() {
 }
 
 #[test]
+fn a_handle_that_asks_twice_at_once_borrows_once() {
+    let mut world = World::new(1);
+    let pools = [spec("10.0.0.0/29", 30)];
+    let (a, b) = (world.worker("a", &pools), world.worker("b", &pools));
+    world.run();
+    for i in 0..4 {
+        answer(&mut world, a, &format!("p{i}")).unwrap();
+    }
+    for id in 0..3 {
+        world.ask(a, id, assign("more", &[Family::V4]));
+    }
+    world.run();
+    let theirs: Prefix = owned(&world, b)[0].parse().unwrap();
+    assert_eq!(world.blocks()[&theirs].held_by("more").len(), 1);
+    world.check();
+}
+
+#[test]
 fn the_limit_of_blocks_is_no_reason_not_to_borrow() {
     for strict in [true, false] {
         let mut world = World::new(1);
