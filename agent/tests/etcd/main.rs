@@ -238,6 +238,12 @@ async fn nobody_there_is_refused_in_words() {
     assert_eq!(ended, WatchEvent::Ended { id: WatchId(9), reason: WatchEnd::Disconnected(words) });
 }
 
+/// A pause before the next attempt at what is waited for; past the deadline the test fails with the last answer.
+async fn again(deadline: Instant, what: &str, answer: &impl std::fmt::Debug) {
+    assert!(Instant::now() < deadline, "{what} does not work yet: {answer:?}");
+    tokio::time::sleep(Duration::from_millis(50)).await;
+}
+
 /// From the moment that the member in use goes, by `fault`, until a write works and a new watch tells it.
 async fn failover(fault: impl FnOnce(&mut Cluster)) -> Duration {
     let mut cluster = Cluster::start(3);
@@ -250,21 +256,21 @@ async fn failover(fault: impl FnOnce(&mut Cluster)) -> Duration {
         panic!("the watch goes on")
     };
     assert!(words.contains("http://127.0.0.1:"), "{words}");
-    let mut watch = 2000;
+    // The members elect a new leader; whoever asks too early is told so. The node waits between attempts as well.
+    let deadline = start + PLENTY;
+    let mut watch = 2001;
     loop {
-        watch += 1;
-        if let WatchEvent::Started { .. } = rig.watch(watch, "/f/", 0).await {
+        let event = rig.watch(watch, "/f/", 0).await;
+        if let WatchEvent::Started { .. } = event {
             break;
         }
-        // The members elect a new leader; whoever asks too early is told so. The node waits between attempts as well.
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        again(deadline, "a new watch", &event).await;
+        watch += 1;
     }
-    while rig
-        .txn(Txn { then: vec![Op::Put { key: "/f/b".into(), value: Vec::new() }], ..Txn::default() })
-        .await
-        .is_err()
-    {
-        tokio::time::sleep(Duration::from_millis(50)).await;
+    loop {
+        let put = Op::Put { key: "/f/b".into(), value: Vec::new() };
+        let Err(error) = rig.txn(Txn { then: vec![put], ..Txn::default() }).await else { break };
+        again(deadline, "a write", &error).await;
     }
     start.elapsed()
 }
