@@ -22,6 +22,7 @@ pub fn audit(keyspace: &BTreeMap<String, Value>) -> Differences {
     let mut ranges: Vec<(u128, u128, String)> = Vec::new();
     let mut unreadable = BTreeSet::new();
     let mut empty = BTreeSet::new();
+    let mut unfinished = Vec::new();
     for (key, value) in keyspace {
         let Some(rest) = key.strip_prefix(IPAM) else { continue };
         if !value.is_object() && !rest.starts_with("assignment/") {
@@ -54,7 +55,7 @@ pub fn audit(keyspace: &BTreeMap<String, Value>) -> Differences {
         {
             *owners.entry((format!("{kind}:{name}"), cidr_of(block))).or_default() |= 1;
             if !matches!(value["state"].as_str(), None | Some("" | "confirmed")) {
-                differences.insert(("unfinished", format!("{kind}:{name} {}", cidr_of(block))));
+                unfinished.push((format!("{kind}:{name}"), cidr_of(block)));
             }
         }
     }
@@ -65,6 +66,9 @@ pub fn audit(keyspace: &BTreeMap<String, Value>) -> Differences {
         }
     }
     differences.extend(empty.into_iter().map(|name| ("empty handle", name)));
+    // Of a block that cannot be read nothing follows for its affinities, whatever their state.
+    unfinished.retain(|(_, block)| !unreadable.contains(block));
+    differences.extend(unfinished.into_iter().map(|(owner, block)| ("unfinished", format!("{owner} {block}"))));
     for ((owner, block), sides) in owners {
         if sides != 3 && !unreadable.contains(&block) {
             differences.insert(("owner", format!("{owner} {block}")));

@@ -92,6 +92,9 @@ fn damage(keyspace: &mut Keyspace, at: usize, how: u8) {
     let ours: Vec<String> = keyspace.keys().filter(|k| k.starts_with("/calico/ipam/v2/")).cloned().collect();
     let key = ours[at % ours.len()].clone();
     let Some(value) = keyspace.get_mut(&key) else { return };
+    if how > 1 && !value.is_object() {
+        return;
+    }
     match how {
         0 => drop(keyspace.remove(&key)),
         1 => *value = Value::Null,
