@@ -97,11 +97,8 @@ impl Netlink {
         let mut message = Message::new(GETLINK, 0, "look up an interface");
         message.fixed(&[0; 16]);
         message.name(name);
-        self.sequence += 1;
-        let mut out = Vec::new();
-        message.append(self.sequence, 0, &mut out);
         let lost = |error| Refusal { what: message.what, error };
-        self.socket.send(&out, 0).map_err(lost)?;
+        self.ask(&message).map_err(lost)?;
         loop {
             for (kind, sequence, payload) in parts(&self.receive().map_err(lost)?) {
                 if sequence != self.sequence {
@@ -147,11 +144,8 @@ impl Netlink {
     }
 
     fn dump(&mut self, message: &Message, mut with: impl FnMut(&[u8])) -> Result<(), Refusal> {
-        self.sequence += 1;
-        let mut out = Vec::new();
-        message.append(self.sequence, 0, &mut out);
         let lost = |error| Refusal { what: message.what, error };
-        self.socket.send(&out, 0).map_err(lost)?;
+        self.ask(message).map_err(lost)?;
         loop {
             for (kind, sequence, payload) in parts(&self.receive().map_err(lost)?) {
                 match kind {
@@ -162,6 +156,14 @@ impl Netlink {
                 }
             }
         }
+    }
+
+    /// Sends a question; its answers carry the sequence number that is current then.
+    fn ask(&mut self, message: &Message) -> std::io::Result<()> {
+        self.sequence += 1;
+        let mut out = Vec::new();
+        message.append(self.sequence, 0, &mut out);
+        self.socket.send(&out, 0).map(drop)
     }
 
     fn receive(&self) -> std::io::Result<Vec<u8>> {
