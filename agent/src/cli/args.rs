@@ -12,6 +12,7 @@ use petiole_node::view::RouteTable;
 
 use super::cni;
 use super::orders::{self, After};
+use super::output::Output;
 use crate::log;
 
 /// Joins a bare-metal node to the leaf switches of a routed fabric: claims pod blocks, announces what is this node's own over
@@ -34,15 +35,6 @@ pub(super) struct Cli {
     pub(super) output: Output,
     #[command(subcommand)]
     pub(super) command: Command,
-}
-
-/// How answers are printed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
-pub(super) enum Output {
-    /// For people.
-    Table,
-    /// For programs.
-    Json,
 }
 
 #[derive(Debug, Subcommand)]

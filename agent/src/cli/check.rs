@@ -8,8 +8,8 @@ use anyhow::{Context, Result};
 use petiole_node::config::{self, Settings, StoreSettings};
 use serde_json::json;
 
-use super::args::Output;
-use super::{agent, emit};
+use super::agent;
+use super::output::{Output, emit};
 
 pub(super) fn run(file: &Path, output: Output) -> Result<ExitCode> {
     let (origin, bytes) = if file == Path::new("-") {

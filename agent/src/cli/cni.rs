@@ -13,8 +13,8 @@ use clap::Args;
 use serde::Serialize;
 use serde_json::json;
 
-use super::args::Output;
-use super::{emit, table};
+use super::output::{Output, emit};
+use super::table;
 
 /// The plugin's name, which is its `type`.
 const PLUGIN: &str = "petiole";

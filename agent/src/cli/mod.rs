@@ -6,6 +6,7 @@ mod check;
 pub mod client;
 mod cni;
 mod orders;
+mod output;
 mod pcap;
 mod show;
 mod table;
@@ -20,10 +21,10 @@ use petiole_node::view::{
     AdvertisedView, BlocksView, CheckView, FibEntry, PathView, PeerView, RouteTable, ShowView, StatusView, TraceView,
     WhyView,
 };
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use self::args::{Bgp, Cli, CniCommand, Command, ConfigCommand, Ipam, Output};
+use self::args::{Bgp, Cli, CniCommand, Command, ConfigCommand, Ipam};
+use self::output::{Output, emit, print};
 use crate::io::api::orders::Order;
 use crate::io::api::{Addresses, AssignRequest, ForgetAnswer, ForgetRequest, ReleaseRequest};
 use crate::log;
@@ -163,27 +164,8 @@ async fn ask(command: Command, socket: PathBuf, output: Output) -> Result<()> {
     }
 }
 
-fn print<V: DeserializeOwned>(answer: Value, output: Output, table: impl FnOnce(V) -> String) -> Result<()> {
-    let text = match output {
-        Output::Json => format!("{}\n", serde_json::to_string_pretty(&answer)?),
-        Output::Table => match serde_json::from_value(answer) {
-            Ok(view) => table(view),
-            Err(e) => bail!("the agent's answer is not understood ({e}): is it of another version? try -o json"),
-        },
-    };
-    emit(&text)
-}
-
 /// An interface's name may have characters that mean something in a query (RFC 3986 section 2.1).
 fn in_query(text: &str) -> String {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b".:-_".contains(&b);
     text.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
-}
-
-fn emit(text: &str) -> Result<()> {
-    match anstream::stdout().write_all(text.as_bytes()) {
-        // `petiole status | head` is no failure.
-        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-        other => Ok(other?),
-    }
 }

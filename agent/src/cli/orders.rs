@@ -10,8 +10,8 @@ use petiole_node::config::parse_duration;
 use petiole_node::view::{DrainView, OrderView};
 use serde::Serialize;
 
-use super::args::Output;
-use super::{client, print};
+use super::client;
+use super::output::{Output, print};
 use crate::cli::table::span;
 use crate::io::api::orders::{DrainRequest, Order, PeerRequest, StopRequest};
 

@@ -10,12 +10,11 @@ use petiole_node::Input;
 use petiole_node::bgp::{ConnId, Event};
 use rustix::net::{SocketFlags, acceptfrom_with};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
-use tokio::io::unix::AsyncFd;
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 
-use super::neighbours::Neighbours;
+use super::neighbours::{Listener, Neighbours};
 use super::{Accepted, Arrival, canonical, mark, sockopt};
 use crate::preflight;
 
@@ -26,9 +25,6 @@ const BACKLOG: i32 = 1024;
 const AT_ONCE: usize = 64;
 /// How often a line is written about connections that were refused.
 const SAY_EVERY: Duration = Duration::from_secs(60);
-
-/// The socket that leaves dial. Not tokio's: that one registers every stranger's socket for events before it is closed.
-pub(super) type Listener = AsyncFd<Socket>;
 
 /// Accept for ever. An address that cannot be had is tried again: the agent dials meanwhile.
 pub(super) async fn run(

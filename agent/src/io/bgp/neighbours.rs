@@ -14,12 +14,12 @@ use petiole_node::bgp::{ConnId, PeerId};
 use petiole_node::config::{Neighbour, PeerSettings};
 use rustix::net::netdevice::index_to_name;
 use socket2::Socket;
+use tokio::io::unix::AsyncFd;
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
 use super::counters::Dropped;
 use super::key::Key;
-use super::listen::Listener;
 use super::signature::Signature;
 use super::{sockopt, ttl};
 
@@ -29,6 +29,9 @@ const REMEMBERED: u32 = 180;
 /// Shared by the tasks that dial, accept and watch. No lock is held over anything that waits.
 #[derive(Debug)]
 pub(super) struct Neighbours(Mutex<Table>);
+
+/// The socket that leaves dial. Not tokio's: that one registers every stranger's socket for events before it is closed.
+pub(super) type Listener = AsyncFd<Socket>;
 
 #[derive(Debug, Default)]
 struct Table {
