@@ -12,7 +12,7 @@ use std::sync::Arc;
 use petiole_prefix::{Family, Prefix};
 use serde::{Deserialize, Serialize};
 
-use crate::view::shared;
+use crate::shared::shared;
 use crate::wire::{self, Afi, MessageType, OutCommunities, Safi};
 
 /// By what right a prefix is announced. Each variant holds the evidence the prefix is measured against.

@@ -28,6 +28,7 @@ pub mod guard;
 pub mod limit;
 pub mod rib;
 mod session;
+mod shared;
 pub mod speaker;
 pub mod trace;
 pub mod verdict;

@@ -18,7 +18,7 @@ use petiole_prefix::{Family, Prefix};
 use serde::Serialize;
 
 use crate::config::PeerId;
-use crate::view::shared;
+use crate::shared::shared;
 use crate::wire::nlri::{Bits, Bits6};
 use crate::wire::{Attributes, NlriField};
 

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use petiole_prefix::{Family, Prefix};
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
 use crate::config::{PeerId, RemoteAsn};
 use crate::guard::Ownership;
 use crate::limit::PrefixUsage;
 use crate::rib::Reason;
+use crate::shared::shared;
 use crate::wire::{Attributes, Capability, Notification, OutCommunities};
 
 /// The state of a neighbour in RFC 4271's words (section 8.2.2): that of its most advanced connection.
@@ -312,10 +313,6 @@ pub struct SentView {
     /// Communities told.
     #[serde(serialize_with = "shared")]
     pub communities: Arc<OutCommunities>,
-}
-
-pub(crate) fn shared<T: Serialize + ?Sized, S: Serializer>(value: &Arc<T>, serializer: S) -> Result<S::Ok, S::Error> {
-    (**value).serialize(serializer)
 }
 
 /// How much the tables hold.

@@ -2,6 +2,7 @@
 
 mod attr;
 mod capability;
+mod envelope;
 mod error;
 mod header;
 mod iana;

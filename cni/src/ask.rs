@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::conf::{self, Conf};
+use crate::id::is_id;
 use crate::rpc::{Code, Command, Failure, Mode, Pod, Request, Response, VERSION};
 use crate::spec::Spec;
 
@@ -206,12 +207,6 @@ fn version(conf: &Conf, command: Command) -> Result<Spec, Failure> {
         return Err(Failure::new(Code::VERSION, msg));
     }
     Ok(spec)
-}
-
-/// Whether a text may be a container's id or a network's name.
-pub(crate) fn is_id(text: &str) -> bool {
-    text.starts_with(|c: char| c.is_ascii_alphanumeric())
-        && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-'))
 }
 
 fn container_id(id: &str) -> Result<(), Failure> {

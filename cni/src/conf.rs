@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
+use crate::id::is_id;
 use crate::rpc::{Attachment, Code, Failure, Mode, Previous, PreviousAddress, PreviousInterface, Route, SOCKET};
 use crate::{Cidr, Mac};
 
@@ -108,7 +109,7 @@ impl Conf {
         let name = text(&self.0, "name")?.filter(|name| !name.is_empty()).ok_or_else(|| {
             Failure::new(Code::CONFIG, "the network configuration has no \"name\": give the network one")
         })?;
-        if crate::ask::is_id(name) {
+        if is_id(name) {
             return Ok(name);
         }
         let why = "a name begins with a letter or a digit, and goes on with letters, digits, '_', '.' and '-'";

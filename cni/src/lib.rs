@@ -8,6 +8,7 @@ pub mod address;
 pub mod ask;
 pub mod call;
 pub mod conf;
+mod id;
 pub mod rpc;
 pub mod socket;
 pub mod spec;

@@ -1,9 +1,8 @@
 //! Framing (RFC 4271 sections 4.1 and 6.1).
 
+use super::envelope::{MARKER, message};
 use super::notification::{ErrorCode, Notification};
 use super::{HEADER_LEN, MAX_EXTENDED_MESSAGE_LEN, MAX_MESSAGE_LEN, MessageType};
-
-const MARKER: [u8; 16] = [0xff; 16];
 
 /// One whole message at the head of a buffer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -50,18 +49,6 @@ pub fn frame(buffer: &[u8], extended: bool) -> Result<Option<Frame<'_>>, Notific
         return Err(bad_length());
     }
     Ok(buffer.get(HEADER_LEN..len).map(|body| Frame { kind, body, len }))
-}
-
-/// Appends a message whose body is written by `body`. The caller keeps it within [`MAX_MESSAGE_LEN`].
-pub(super) fn message(out: &mut Vec<u8>, kind: MessageType, body: impl FnOnce(&mut Vec<u8>)) {
-    let start = out.len();
-    out.extend_from_slice(&MARKER);
-    out.extend_from_slice(&[0, 0, kind as u8]);
-    body(out);
-    let len = u16::try_from(out.len() - start).unwrap_or(u16::MAX);
-    if let Some(field) = out.get_mut(start + 16..start + 18) {
-        field.copy_from_slice(&len.to_be_bytes());
-    }
 }
 
 /// Appends a KEEPALIVE.

@@ -151,7 +151,7 @@ impl Notification {
     pub fn encode(&self, out: &mut Vec<u8>) {
         let room = super::MAX_MESSAGE_LEN - super::HEADER_LEN - 2;
         let data = self.data.get(..room).unwrap_or(&self.data);
-        super::header::message(out, super::MessageType::Notification, |out| {
+        super::envelope::message(out, super::MessageType::Notification, |out| {
             out.extend_from_slice(&[self.code, self.subcode]);
             out.extend_from_slice(data);
         });

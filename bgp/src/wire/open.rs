@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use super::capability::Capability;
-use super::header::message;
+use super::envelope::message;
 use super::iana::{AS_TRANS, MessageType};
 use super::notification::{ErrorCode, Notification};
 

@@ -2,7 +2,7 @@
 
 use petiole_prefix::Family;
 
-use super::header::message;
+use super::envelope::message;
 use super::iana::{Afi, MessageType, Safi};
 use super::notification::{ErrorCode, Notification};
 

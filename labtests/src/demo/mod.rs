@@ -7,6 +7,7 @@ mod draw;
 mod facts;
 pub(crate) mod interrupt;
 mod observe;
+mod parallel;
 mod plan;
 mod pods;
 mod progress;

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::thread;
 
 use anyhow::{Context, Result, anyhow};
 use serde_json::Value;
 
 use super::facts::{Path, Probe, Service, Switch};
+use super::parallel::at_once;
 use super::plan;
 use crate::{Lab, NodeHandle, fabric};
 
@@ -181,15 +181,6 @@ fn service(client: &NodeHandle, address: &str) -> Service {
         }
     }
     service
-}
-
-/// Runs `one` on every item, each in a thread, and keeps the order.
-pub(crate) fn at_once<T: Send + Sync, R: Send>(items: Vec<T>, one: impl Fn(&T) -> R + Sync) -> Vec<R> {
-    let (items, one) = (&items, &one);
-    thread::scope(|scope| {
-        let started: Vec<_> = items.iter().map(|item| scope.spawn(move || one(item))).collect();
-        started.into_iter().filter_map(|thread| thread.join().ok()).collect()
-    })
 }
 
 #[cfg(test)]

@@ -38,7 +38,7 @@ pub(crate) fn wire(lab: &Lab) -> std::collections::BTreeMap<String, Result<[IpAd
         let wired = lab.node(name).and_then(|worker| wire_one(&worker));
         ((*name).to_owned(), wired.map_err(|error| format!("{error:#}")))
     };
-    super::observe::at_once(plan::WORKERS.to_vec(), one).into_iter().collect()
+    super::parallel::at_once(plan::WORKERS.to_vec(), one).into_iter().collect()
 }
 
 fn wire_one(worker: &NodeHandle) -> Result<[IpAddr; 2]> {

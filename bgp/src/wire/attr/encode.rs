@@ -6,7 +6,7 @@ use std::sync::Arc;
 use petiole_prefix::{Family, Prefix};
 
 use super::OutCommunities;
-use crate::wire::header::message;
+use crate::wire::envelope::message;
 use crate::wire::iana::{AS_TRANS, Afi, MessageType, Safi, code};
 use crate::wire::{HEADER_LEN, MAX_EXTENDED_MESSAGE_LEN, MAX_MESSAGE_LEN, nlri};
 
