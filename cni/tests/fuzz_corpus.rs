@@ -13,15 +13,10 @@
 
 #[path = "../../fuzz/src/cni.rs"]
 mod cni;
+#[path = "../../fuzz/src/replay.rs"]
+mod replay;
 
 #[test]
-fn replay() {
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus/cni");
-    let mut files: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|f| f.unwrap().path()).collect();
-    files.sort();
-    assert!(!files.is_empty(), "{} is empty", folder.display());
-    for file in files {
-        println!("{}", file.display());
-        cni::cni(&std::fs::read(&file).unwrap());
-    }
+fn corpus() {
+    replay::replay("cni", cni::cni);
 }

@@ -1,6 +1,7 @@
 //! What operators order, in a world of virtual time.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
+#[macro_use]
 mod world;
 
 use std::time::Duration;
@@ -13,19 +14,8 @@ use world::{Kernel, World, ip};
 
 const LEAF: &str = "10.122.101.0";
 
-const WORKER: &str = r#"
-[node]
-name = "worker1"
-roles = ["worker"]
-router_id = "10.122.0.11"
-addresses = ["10.122.0.11/32", "fd00:122::11/128"]
-
-[store]
-etcd = { endpoints = ["http://10.122.0.1:2379"] }
-
-[bgp]
-asn = 4200000011
-
+const WORKER: &str = worker!(
+    r#"
 [[bgp.peer]]
 address = "10.122.101.0"
 asn = 65001
@@ -33,7 +23,8 @@ max_prefix = { limit = 3, action = "idle" }
 
 [ipam]
 pools = [{ cidr = "10.123.128.0/17", block_size = 26 }]
-"#;
+"#
+);
 
 fn seconds(n: u64) -> Duration {
     Duration::from_secs(n)

@@ -1,6 +1,7 @@
 //! Pods in a whole node: from a request of the plugin to routes in the kernel, and nothing left whatever dies when.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
+#[macro_use]
 mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,26 +15,16 @@ use petiole_node::store::value::{Block, Value as _};
 use proptest::prelude::*;
 use world::{BOOT, Kernel, World, ip};
 
-const NODE: &str = r#"
-[node]
-name = "worker1"
-roles = ["worker"]
-router_id = "10.122.0.11"
-addresses = ["10.122.0.11/32", "fd00:122::11/128"]
-
-[store]
-etcd = { endpoints = ["http://10.122.0.1:2379"] }
-
+const NODE: &str = worker!(
+    r#"
 [ipam]
 pools = [{ cidr = "10.123.128.0/17" }, { cidr = "fd00:123:8000::/112" }]
-
-[bgp]
-asn = 4200000011
 
 [[bgp.peer]]
 address = "10.122.101.0"
 asn = 65001
-"#;
+"#
+);
 
 fn attachment(container: &str) -> Attachment {
     Attachment { container: container.to_owned(), interface: "eth0".to_owned() }

@@ -1,6 +1,7 @@
 //! A node whose leaf has no address on their link: found by router advertisements, spoken to over link-local addresses.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
+#[macro_use]
 mod world;
 
 use std::net::{IpAddr, Ipv6Addr};
@@ -13,26 +14,16 @@ use petiole_node::store::memory::Memory;
 use petiole_node::view::{Answer, PeerView, Query, StatusView};
 use world::{Kernel, LEAF_ON_LINK, World, ip, p};
 
-const NODE: &str = r#"
-[node]
-name = "worker1"
-roles = ["worker"]
-router_id = "10.122.0.11"
-addresses = ["10.122.0.11/32", "fd00:122::11/128"]
-
-[store]
-etcd = { endpoints = ["http://10.122.0.1:2379"] }
-
-[bgp]
-asn = 4200000011
-
+const NODE: &str = worker!(
+    r#"
 [[bgp.peer]]
 interface = "eth1"
 asn = "external"
 
 [ipam]
 pools = [{ cidr = "10.123.128.0/17", block_size = 26 }, { cidr = "fd00:123:8000::/112", block_size = 122 }]
-"#;
+"#
+);
 
 fn seconds(n: u64) -> Duration {
     Duration::from_secs(n)

@@ -1,5 +1,13 @@
 //! A world around one node, in virtual time: a store, a kernel, and leaves that speak BGP. Shared by the scenarios beside it.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, dead_code, unreachable_pub)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    missing_docs,
+    dead_code,
+    unused_macros,
+    unreachable_pub
+)]
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -20,6 +28,28 @@ use petiole_node::store::watch::{WatchAction, WatchEnd, WatchEvent, WatchId};
 use petiole_node::store::{Op, StoreError, Txn};
 use petiole_node::view::{Answer, Query};
 use petiole_node::{Done, Effect, EffectId, Event, GateId, Input, Node, Now, QueryId, Saved};
+
+/// The settings of worker1 on the reference fabric, with sections of the test's own after them: its leaves and its pools.
+macro_rules! worker {
+    ($sections:literal) => {
+        concat!(
+            r#"
+[node]
+name = "worker1"
+roles = ["worker"]
+router_id = "10.122.0.11"
+addresses = ["10.122.0.11/32", "fd00:122::11/128"]
+
+[store]
+etcd = { endpoints = ["http://10.122.0.1:2379"] }
+
+[bgp]
+asn = 4200000011
+"#,
+            $sections
+        )
+    };
+}
 
 pub const BOOT: &str = "boot-1";
 
