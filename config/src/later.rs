@@ -32,8 +32,6 @@ const LATER: &[Later] = &[
     later("the file", "log", "settings of the log"),
     later("the file", "policy", "network policy"),
     later("[node]", "uplinks", "choice of uplinks by interface"),
-    later("[store] etcd", "user", "login to etcd by name and password"),
-    later("[store] etcd", "password_file", "login to etcd by name and password"),
     later("[[bgp.peer]]", "import", "import policy"),
     later("[[bgp.peer]]", "local_asn", "AS number for one peer only"),
     later("[ipam]", "reserved", "reserved addresses"),

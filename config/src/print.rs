@@ -109,6 +109,9 @@ fn inline_etcd(etcd: &EtcdSettings) -> String {
     for (key, file) in [("ca", &etcd.ca), ("cert", &etcd.cert), ("key", &etcd.key)] {
         parts.extend(file.as_ref().map(|file| format!("{key} = {}", path(file))));
     }
+    if let Some(login) = &etcd.login {
+        parts.push(format!("user = {}, password_file = {}", string(&login.user), path(&login.password_file)));
+    }
     format!("{{ {} }}", parts.join(", "))
 }
 

@@ -425,6 +425,20 @@ pub enum Problem {
         /// The half that was not.
         missing: &'static str,
     },
+    /// One of a login's two halves.
+    #[error(
+        "`{given}` in [store] etcd needs `{missing}`: a login is a name and the file of its password, write both; a client \
+         certificate that stands for an etcd user needs neither"
+    )]
+    HalfLogin {
+        /// The half that was given.
+        given: &'static str,
+        /// The half that was not.
+        missing: &'static str,
+    },
+    /// An empty name of a user.
+    #[error("`user` in [store] etcd is empty: write the name of an etcd user, or take `user` and `password_file` out")]
+    NoUser,
     /// TLS files for a connection without TLS.
     #[error("`{key}` in {section} is for https, but {text} is http: write https, or remove `{key}`")]
     TlsWithoutHttps {

@@ -92,7 +92,7 @@ pub enum StoreSettings {
 }
 
 /// `[store] etcd = { ... }`.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct EtcdSettings {
     /// `http://` or `https://` URLs; at least one.
     pub endpoints: Vec<String>,
@@ -102,6 +102,17 @@ pub struct EtcdSettings {
     pub cert: Option<PathBuf>,
     /// Client key (PEM).
     pub key: Option<PathBuf>,
+    /// Who logs in, where etcd demands a login; a client certificate may stand for it.
+    pub login: Option<EtcdLogin>,
+}
+
+/// `user` and `password_file` of `[store] etcd`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct EtcdLogin {
+    /// The name of an etcd user.
+    pub user: String,
+    /// A file with the password as its one line, read at each login.
+    pub password_file: PathBuf,
 }
 
 /// `[bgp]`.

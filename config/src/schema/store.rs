@@ -3,7 +3,7 @@
 use super::{StoreDraft, inline, open};
 use crate::problem::Problem;
 use crate::reader::{At, Field, Report, Section, Shape, quoted};
-use crate::settings::EtcdSettings;
+use crate::settings::{EtcdLogin, EtcdSettings};
 use crate::url::{self, Url};
 
 pub(super) fn read(report: &mut Report<'_>, root: &Section<'_>) -> Option<At<StoreDraft>> {
@@ -73,12 +73,35 @@ fn read_etcd(report: &mut Report<'_>, etcd: &Section<'_>) -> StoreDraft {
     {
         report.error(url.at, Problem::EndpointWithoutCa { text: quoted(url.value) });
     }
+    let login = read_login(report, etcd);
     StoreDraft::Etcd(EtcdSettings {
         endpoints: urls.into_iter().map(|url| url.value.to_owned()).collect(),
         ca: ca.map(|f| f.value),
         cert: cert.map(|f| f.value),
         key: key.map(|f| f.value),
+        login,
     })
+}
+
+/// A name and the file of its password: both or none.
+fn read_login(report: &mut Report<'_>, etcd: &Section<'_>) -> Option<EtcdLogin> {
+    let (user, file) = (etcd.field("user"), etcd.field("password_file"));
+    for (given, missing, there, lacks) in
+        [("user", "password_file", &user, file.is_none()), ("password_file", "user", &file, user.is_none())]
+    {
+        if let (Some(field), true) = (there, lacks) {
+            report.error(field.at, Problem::HalfLogin { given, missing });
+        }
+    }
+    let name = user.and_then(|field| {
+        let name = field.string(report, "a name such as \"petiole\"")?;
+        if name.is_empty() {
+            report.error(field.at, Problem::NoUser);
+        }
+        (!name.is_empty()).then(|| name.to_owned())
+    });
+    let password_file = file.and_then(|field| field.path(report, "\"/etc/petiole/etcd.password\""));
+    Some(EtcdLogin { user: name?, password_file: password_file? })
 }
 
 /// An endpoint without a trailing slash.
@@ -108,6 +131,6 @@ fn read_endpoint<'a>(report: &mut Report<'_>, item: &Field<'a>) -> Option<&'a st
 pub(super) const STORE: Shape = Shape { name: "[store]", keys: &["etcd", "embedded"], wanted: "a section, [store]" };
 pub(super) const ETCD: Shape = Shape {
     name: "[store] etcd",
-    keys: &["endpoints", "ca", "cert", "key"],
+    keys: &["endpoints", "ca", "cert", "key", "user", "password_file"],
     wanted: "{ endpoints = [\"http://10.122.0.1:2379\"] }",
 };

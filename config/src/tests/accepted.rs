@@ -44,7 +44,7 @@ fn the_contracts_shape_is_read() {
     assert_eq!(settings.node.roles.iter().copied().collect::<Vec<_>>(), [Role::Worker]);
     assert_eq!(settings.node.router_id, Some("10.122.0.11".parse().unwrap()));
     assert_eq!(settings.node.addresses.len(), 2);
-    let etcd = EtcdSettings { endpoints: vec!["http://10.122.0.1:2379".to_owned()], ca: None, cert: None, key: None };
+    let etcd = EtcdSettings { endpoints: vec!["http://10.122.0.1:2379".to_owned()], ..EtcdSettings::default() };
     assert_eq!(settings.store, StoreSettings::Etcd(etcd));
     let bgp = settings.bgp.unwrap();
     assert_eq!((bgp.asn, bgp.accept_default), (4_200_000_011, false));

@@ -85,7 +85,7 @@ listen_address = "127.0.0.1:9179""#,
         etcd,
         &[(
             r#"{ endpoint = ["http://10.0.0.1:2379"] }"#,
-            r#"2:10: [store] etcd has no key "endpoint": did you mean "endpoints"? Its keys are endpoints, ca, cert, key"#,
+            r#"2:10: [store] etcd has no key "endpoint": did you mean "endpoints"? Its keys are endpoints, ca, cert, key, user, password_file"#,
         )],
     );
 }

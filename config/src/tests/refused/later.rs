@@ -16,13 +16,6 @@ fn keys_whose_feature_is_not_built_are_refused_by_name() {
         peer,
         &[("import = 1", "8:1: `import` in [[bgp.peer]] is known, but this version has no import policy: remove it")],
     );
-    check(
-        etcd,
-        &[(
-            r#"{ endpoints = ["http://10.122.0.1:2379"], user = "root" }"#,
-            "2:50: `user` in [store] etcd is known, but this version has no login to etcd by name and password: remove it",
-        )],
-    );
 }
 
 /// The table must not name a section that does not exist, or it would never be found; every shape's name is in a message.
@@ -32,7 +25,6 @@ fn every_entry_of_the_table_can_be_reached() {
         let text = match section {
             "the file" => format!("[{key}]"),
             "[node]" | "[bgp]" | "[ipam]" => format!("{section}\n{key} = 1"),
-            "[store] etcd" => etcd(&format!("{{ endpoints = [\"http://10.122.0.1:2379\"], {key} = 1 }}")),
             "[[bgp.peer]]" => peer(&format!("{key} = 1")),
             "[[announce]]" => service_range(&format!("\"10.123.0.0/17\"\n{key} = 1")),
             "[[ipam.pools]]" => pools(&format!("{{ cidr = \"10.123.128.0/17\", {key} = 1 }}")),

@@ -88,6 +88,22 @@ embedded = "store"
                 "2:67: `key` in [store] etcd needs `cert`: a client certificate is two files, write both or none",
             ),
             (
+                r#"{ endpoints = ["http://10.0.0.1:2379"], user = "petiole" }"#,
+                "2:55: `user` in [store] etcd needs `password_file`: a login is a name and the file of its password, write both; a client certificate that stands for an etcd user needs neither",
+            ),
+            (
+                r#"{ endpoints = ["http://10.0.0.1:2379"], password_file = "/p" }"#,
+                "2:64: `password_file` in [store] etcd needs `user`: a login is a name and the file of its password, write both; a client certificate that stands for an etcd user needs neither",
+            ),
+            (
+                r#"{ endpoints = ["http://10.0.0.1:2379"], user = "", password_file = "/p" }"#,
+                "2:55: `user` in [store] etcd is empty: write the name of an etcd user, or take `user` and `password_file` out",
+            ),
+            (
+                r#"{ endpoints = ["http://10.0.0.1:2379"], user = "petiole", password_file = "etcd.password" }"#,
+                r#"2:82: `password_file` in [store] etcd is "etcd.password", which depends on where the agent was started: write an absolute path such as "/etc/petiole/etcd.password""#,
+            ),
+            (
                 r#"{ endpoints = ["http://10.0.0.1:2379"], ca = "/ca" }"#,
                 r#"2:53: `ca` in [store] etcd is for https, but "http://10.0.0.1:2379" is http: write https, or remove `ca`"#,
             ),
