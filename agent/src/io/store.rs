@@ -3,6 +3,7 @@
 mod diagnosis;
 mod embedded;
 mod etcd;
+mod login;
 mod members;
 mod words;
 

@@ -12,7 +12,7 @@ use rustix::process::{Pid, Signal, kill_process};
 pub(crate) struct Cluster {
     dir: tempfile::TempDir,
     members: Vec<Member>,
-    tls: Vec<String>,
+    flags: Vec<String>,
 }
 
 struct Member {
@@ -27,10 +27,10 @@ impl Cluster {
         Self::start_with(count, Vec::new())
     }
 
-    /// One member whose clients are served with these flags of etcd's.
-    pub(crate) fn start_with(count: usize, tls: Vec<String>) -> Self {
+    /// Members with more flags of etcd's.
+    pub(crate) fn start_with(count: usize, flags: Vec<String>) -> Self {
         let members = (0..count).map(|_| Member { client: free_port(), peer: free_port(), process: None }).collect();
-        let mut cluster = Self { dir: tempfile::tempdir().unwrap(), members, tls };
+        let mut cluster = Self { dir: tempfile::tempdir().unwrap(), members, flags };
         for n in 0..count {
             cluster.spawn(n);
         }
@@ -45,7 +45,11 @@ impl Cluster {
     }
 
     fn scheme(&self) -> &'static str {
-        if self.tls.is_empty() { "http" } else { "https" }
+        if self.with_tls() { "https" } else { "http" }
+    }
+
+    fn with_tls(&self) -> bool {
+        self.flags.iter().any(|flag| flag == "--cert-file")
     }
 
     pub(crate) fn kill(&mut self, n: usize) {
@@ -81,7 +85,7 @@ impl Cluster {
             .args(["--initial-cluster", &initial.join(","), "--log-level", "warn", "--logger", "zap"])
             // The disk of a test machine is shared: what counts here is not durability.
             .arg("--unsafe-no-fsync")
-            .args(&self.tls)
+            .args(&self.flags)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
@@ -95,11 +99,8 @@ impl Cluster {
         let port = self.members[n].client;
         while Instant::now() < deadline {
             // Behind TLS, listening is all that can be seen from here.
-            let ready = if self.tls.is_empty() {
-                healthy(port)
-            } else {
-                TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok()
-            };
+            let ready =
+                if self.with_tls() { TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok() } else { healthy(port) };
             if ready {
                 return;
             }

@@ -6,6 +6,7 @@
     reason = "the functions that tests share fail like tests"
 )]
 
+mod auth;
 mod cluster;
 mod tls;
 
@@ -37,7 +38,7 @@ impl Rig {
     }
 
     fn of(endpoints: Vec<String>) -> Self {
-        Self::new(EtcdSettings { endpoints, ca: None, cert: None, key: None })
+        Self::new(EtcdSettings { endpoints, ..EtcdSettings::default() })
     }
 
     async fn next(&mut self) -> Input {

@@ -4,18 +4,20 @@ use std::path::{Path, PathBuf};
 
 use petiole_node::config::EtcdSettings;
 use petiole_node::store::watch::WatchEvent;
-use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+};
 
 use crate::Rig;
 use crate::cluster::Cluster;
 
-struct Authority {
+pub(crate) struct Authority {
     issuer: Issuer<'static, KeyPair>,
-    file: PathBuf,
+    pub(crate) file: PathBuf,
 }
 
 impl Authority {
-    fn new(dir: &Path, name: &str) -> Self {
+    pub(crate) fn new(dir: &Path, name: &str) -> Self {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -27,9 +29,20 @@ impl Authority {
     }
 
     /// Files of a certificate and its key.
-    fn issue(&self, dir: &Path, name: &str, address: &str) -> (PathBuf, PathBuf) {
+    pub(crate) fn issue(&self, dir: &Path, name: &str, address: &str) -> (PathBuf, PathBuf) {
+        self.sign(dir, name, CertificateParams::new(vec![address.to_owned()]).unwrap())
+    }
+
+    /// Files of a certificate for this common name, and its key.
+    pub(crate) fn issue_to(&self, dir: &Path, name: &str) -> (PathBuf, PathBuf) {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.distinguished_name = DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, name);
+        self.sign(dir, name, params)
+    }
+
+    fn sign(&self, dir: &Path, name: &str, mut params: CertificateParams) -> (PathBuf, PathBuf) {
         let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::new(vec![address.to_owned()]).unwrap();
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         let files = (dir.join(format!("{name}.crt")), dir.join(format!("{name}.key")));
@@ -39,7 +52,7 @@ impl Authority {
     }
 }
 
-fn serving(files: &(PathBuf, PathBuf), clients: Option<&Authority>) -> Vec<String> {
+pub(crate) fn serving(files: &(PathBuf, PathBuf), clients: Option<&Authority>) -> Vec<String> {
     let mut flags = vec![
         "--cert-file".to_owned(),
         files.0.display().to_string(),
@@ -57,7 +70,7 @@ fn serving(files: &(PathBuf, PathBuf), clients: Option<&Authority>) -> Vec<Strin
 }
 
 /// What a list says: nothing, or why not.
-async fn said(settings: EtcdSettings) -> Result<(), String> {
+pub(crate) async fn said(settings: EtcdSettings) -> Result<(), String> {
     match Rig::new(settings).list("/").await {
         WatchEvent::Listed { .. } => Ok(()),
         WatchEvent::ListFailed { error, .. } => Err(error),
@@ -75,8 +88,7 @@ async fn certificates_that_do_not_fit_are_named() {
     let with = |ca: Option<&Path>| EtcdSettings {
         endpoints: vec![endpoint.clone()],
         ca: ca.map(Path::to_owned),
-        cert: None,
-        key: None,
+        ..EtcdSettings::default()
     };
 
     assert_eq!(said(with(Some(&ours.file))).await, Ok(()));
@@ -93,8 +105,7 @@ async fn certificates_that_do_not_fit_are_named() {
         "{words}"
     );
     let plain = endpoint.replace("https://", "http://");
-    let words =
-        said(EtcdSettings { endpoints: vec![plain.clone()], ca: None, cert: None, key: None }).await.unwrap_err();
+    let words = said(EtcdSettings { endpoints: vec![plain.clone()], ..EtcdSettings::default() }).await.unwrap_err();
     assert!(words.starts_with(&format!("{plain} speaks TLS: write https://")), "{words}");
 }
 
@@ -104,7 +115,7 @@ async fn a_certificate_for_another_address_is_named() {
     let ours = Authority::new(dir.path(), "etcd-ca");
     let cluster = Cluster::start_with(1, serving(&ours.issue(dir.path(), "server", "10.122.0.1"), None));
     let endpoints = cluster.endpoints();
-    let words = said(EtcdSettings { endpoints: endpoints.clone(), ca: Some(ours.file), cert: None, key: None })
+    let words = said(EtcdSettings { endpoints: endpoints.clone(), ca: Some(ours.file), ..EtcdSettings::default() })
         .await
         .unwrap_err();
     assert!(words.starts_with(&format!("the certificate of {} is for ", endpoints[0])), "{words}");
@@ -119,7 +130,7 @@ async fn a_demanded_client_certificate_is_named() {
     let cluster = Cluster::start_with(1, serving(&ours.issue(dir.path(), "server", "127.0.0.1"), Some(&ours)));
     let with = |files: Option<(PathBuf, PathBuf)>| {
         let (cert, key) = files.unzip();
-        EtcdSettings { endpoints: cluster.endpoints(), ca: Some(ours.file.clone()), cert, key }
+        EtcdSettings { endpoints: cluster.endpoints(), ca: Some(ours.file.clone()), cert, key, login: None }
     };
     assert_eq!(said(with(Some(ours.issue(dir.path(), "client", "127.0.0.1")))).await, Ok(()));
     let words = said(with(None)).await.unwrap_err();
@@ -134,8 +145,9 @@ async fn https_to_a_plain_member_says_so() {
     let ours = Authority::new(dir.path(), "etcd-ca");
     let cluster = Cluster::start(1);
     let endpoint = cluster.endpoints().remove(0).replace("http://", "https://");
-    let words = said(EtcdSettings { endpoints: vec![endpoint.clone()], ca: Some(ours.file), cert: None, key: None })
-        .await
-        .unwrap_err();
+    let words =
+        said(EtcdSettings { endpoints: vec![endpoint.clone()], ca: Some(ours.file), ..EtcdSettings::default() })
+            .await
+            .unwrap_err();
     assert_eq!(words, format!("{endpoint} does not speak TLS: write http:// instead of https://"));
 }

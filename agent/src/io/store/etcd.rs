@@ -15,6 +15,7 @@ use petiole_node::store::{Change, Compare, KeyValue, Op, OpResult, Revision, Sto
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
+use super::login::Why;
 use super::members::{Member, Members};
 use super::{Order, done, words};
 
@@ -83,34 +84,62 @@ impl Drop for AbortOnDrop {
 
 async fn run_txn(members: &Members, txn: &Txn) -> Result<TxnOutcome, StoreError> {
     let member = members.member().await.map_err(StoreError::Refused)?;
+    let seen = member.token().await;
+    match ask_txn(members, &member, txn).await {
+        // etcd looks at the token before anything else, so nothing was done.
+        Err(Asked::StaleToken(words)) => match members.renew(&member, seen, Why::Expired).await {
+            Ok(true) => ask_txn(members, &member, txn).await,
+            Ok(false) => Err(Asked::Failed(StoreError::Refused(words))),
+            Err(words) => Err(Asked::Failed(StoreError::Refused(words))),
+        },
+        answer => answer,
+    }
+    .map_err(|asked| match asked {
+        Asked::StaleToken(words) => StoreError::Refused(words),
+        Asked::Failed(error) => error,
+    })
+}
+
+/// Why a request has no answer.
+enum Asked<E> {
+    /// Nobody looked at it, because the token is not good any more; in words.
+    StaleToken(String),
+    Failed(E),
+}
+
+async fn ask_txn(members: &Members, member: &Member, txn: &Txn) -> Result<TxnOutcome, Asked<StoreError>> {
     let mut kv = member.client.kv_client().max_decoding_message_size(LARGEST);
+    let unknown = |why| Err(Asked::Failed(StoreError::Unknown(why)));
     let answer = tokio::select! {
         answer = tokio::time::timeout(TXN_PATIENCE, kv.txn(request(txn))) => answer,
-        why = member.failed() => return Err(StoreError::Unknown(why)),
+        why = member.failed() => return unknown(why),
     };
     match answer {
         // Says nothing about the member, which may have done all it could: its heartbeat judges it.
-        Err(_) => {
-            Err(StoreError::Unknown(format!("no answer from {} within {} s", member.endpoint, TXN_PATIENCE.as_secs())))
+        Err(_) => unknown(format!("no answer from {} within {} s", member.endpoint, TXN_PATIENCE.as_secs())),
+        Ok(Err(error)) if words::is(&error, words::STALE_TOKEN) => {
+            Err(Asked::StaleToken(words::describe(&error, &member.endpoint, &members.settings)))
+        }
+        Ok(Err(error)) if words::is(&error, &[words::DENIED]) => {
+            let key = txn.then.first().map_or_else(|| txn.when.first().map_or("", Compare::key), Op::key);
+            let verb = if txn.is_read() { "read" } else { "write" };
+            let words = words::denied(&member.endpoint, &members.settings, verb, key);
+            Err(Asked::Failed(StoreError::Refused(words)))
         }
         Ok(Err(error)) => {
             let outcome = words::txn_error(&error, &member.endpoint, &members.settings);
             if words::is_members_fault(&error) {
                 member.fail(&outcome.to_string());
             }
-            Err(outcome)
+            Err(Asked::Failed(outcome))
         }
         Ok(Ok(answer)) => {
             let revision = answer.header().map_or(0, etcd_client::ResponseHeader::revision);
             let branch = if answer.succeeded() { &txn.then } else { &txn.otherwise };
             let results: Vec<OpResult> = answer.op_responses().into_iter().map(result).collect();
             if results.len() != branch.len() {
-                return Err(StoreError::Unknown(format!(
-                    "{} answered {} of {} operations",
-                    member.endpoint,
-                    results.len(),
-                    branch.len()
-                )));
+                let (got, wanted) = (results.len(), branch.len());
+                return unknown(format!("{} answered {got} of {wanted} operations", member.endpoint));
             }
             Ok(TxnOutcome { succeeded: answer.succeeded(), revision, results })
         }
@@ -160,7 +189,7 @@ async fn list(members: &Members, prefix: &str) -> Result<(Revision, Vec<KeyValue
         if revision > 0 {
             options = options.with_revision(revision);
         }
-        let page = get(members, &member, from, options).await?;
+        let page = get(members, &member, prefix, from, options).await?;
         if revision == 0 {
             revision = page.header().map_or(0, etcd_client::ResponseHeader::revision);
         }
@@ -176,21 +205,50 @@ async fn list(members: &Members, prefix: &str) -> Result<(Revision, Vec<KeyValue
 async fn get(
     members: &Members,
     member: &Member,
+    prefix: &str,
     from: Vec<u8>,
     options: GetOptions,
 ) -> Result<etcd_client::GetResponse, String> {
+    let seen = member.token().await;
+    match ask_page(members, member, prefix, from.clone(), options.clone()).await {
+        Err(Asked::StaleToken(words)) => {
+            if !members.renew(member, seen, Why::Expired).await? {
+                return Err(words);
+            }
+            ask_page(members, member, prefix, from, options).await
+        }
+        answer => answer,
+    }
+    .map_err(|asked| match asked {
+        Asked::StaleToken(words) | Asked::Failed(words) => words,
+    })
+}
+
+async fn ask_page(
+    members: &Members,
+    member: &Member,
+    prefix: &str,
+    from: Vec<u8>,
+    options: GetOptions,
+) -> Result<etcd_client::GetResponse, Asked<String>> {
     let mut kv = member.client.kv_client().max_decoding_message_size(LARGEST);
     let answer = tokio::select! {
         answer = tokio::time::timeout(PATIENCE, kv.get(from, Some(options))) => answer,
-        why = member.failed() => return Err(why),
+        why = member.failed() => return Err(Asked::Failed(why)),
     };
     match answer {
         Ok(Ok(page)) => Ok(page),
-        Ok(Err(error)) => Err(failed(members, member, &error)),
+        Ok(Err(error)) if words::is(&error, words::STALE_TOKEN) => {
+            Err(Asked::StaleToken(words::describe(&error, &member.endpoint, &members.settings)))
+        }
+        Ok(Err(error)) if words::is(&error, &[words::DENIED]) => {
+            Err(Asked::Failed(words::denied(&member.endpoint, &members.settings, "read", prefix)))
+        }
+        Ok(Err(error)) => Err(Asked::Failed(failed(members, member, &error))),
         Err(_) => {
             let why = format!("no answer from {} within {} s", member.endpoint, PATIENCE.as_secs());
             member.fail(&why);
-            Err(why)
+            Err(Asked::Failed(why))
         }
     }
 }
@@ -211,6 +269,40 @@ async fn watch(
     inputs: &mpsc::Sender<Input>,
 ) -> Result<WatchEnd, WatchEnd> {
     let member = members.member().await.map_err(WatchEnd::Disconnected)?;
+    let seen = member.token().await;
+    let end = follow(members, &member, id, prefix, from, inputs).await;
+    let Some(why) = refused(&end) else { return end };
+    // What is told twice by a second watch from the same revision is not news to anybody.
+    let renewed = members.renew(&member, seen, why).await.map_err(WatchEnd::Cancelled)?;
+    let end = if renewed { follow(members, &member, id, prefix, from, inputs).await } else { end };
+    match refused(&end) {
+        Some(_) => Err(WatchEnd::Cancelled(match (&end, &members.settings.login) {
+            (Ok(WatchEnd::Cancelled(why)) | Err(WatchEnd::Cancelled(why)), _) if why.contains(words::DENIED) => {
+                words::denied(&member.endpoint, &members.settings, "read", prefix)
+            }
+            (_, None) => words::no_login(&member.endpoint),
+            (_, Some(_)) => format!("{} does not know its own token of a moment ago", member.endpoint),
+        })),
+        None => end,
+    }
+}
+
+/// Whether a watch ended because of this node's user.
+fn refused(end: &Result<WatchEnd, WatchEnd>) -> Option<Why> {
+    match end {
+        Ok(WatchEnd::Cancelled(reason)) | Err(WatchEnd::Cancelled(reason)) => Why::of_cancel(reason),
+        _ => None,
+    }
+}
+
+async fn follow(
+    members: &Members,
+    member: &Member,
+    id: WatchId,
+    prefix: &str,
+    from: Revision,
+    inputs: &mpsc::Sender<Input>,
+) -> Result<WatchEnd, WatchEnd> {
     // Not fragmented: a revision cut in two could be lost by half when the stream breaks between.
     let options = WatchOptions::new().with_prefix().with_start_revision(from).with_progress_notify();
     let mut client = member.client.watch_client().max_decoding_message_size(LARGEST);
@@ -218,7 +310,7 @@ async fn watch(
         let opened = tokio::time::timeout(PATIENCE, client.watch(prefix, Some(options))).await;
         let mut stream = match opened {
             Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return Err(WatchEnd::Disconnected(failed(members, &member, &error))),
+            Ok(Err(error)) => return Err(broken(members, member, &error)),
             Err(_) => return Err(WatchEnd::Disconnected(format!("{} does not open a watch", member.endpoint))),
         };
         loop {
@@ -233,7 +325,7 @@ async fn watch(
                     }
                 }
                 Ok(None) => return Err(WatchEnd::Disconnected(format!("{} ended the watch", member.endpoint))),
-                Err(error) => return Err(WatchEnd::Disconnected(failed(members, &member, &error))),
+                Err(error) => return Err(broken(members, member, &error)),
             }
         }
     };
@@ -242,6 +334,15 @@ async fn watch(
         end = follow => end,
         why = member.failed() => Err(WatchEnd::Disconnected(why)),
     }
+}
+
+fn broken(members: &Members, member: &Member, error: &Error) -> WatchEnd {
+    if let Error::GRpcStatus(status) = error
+        && Why::of_cancel(status.message()).is_some()
+    {
+        return WatchEnd::Cancelled(status.message().to_owned());
+    }
+    WatchEnd::Disconnected(failed(members, member, error))
 }
 
 fn translate(id: WatchId, answer: &WatchResponse) -> (Option<WatchEvent>, Option<WatchEnd>) {

@@ -14,7 +14,9 @@ use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use petiole_node::config::EtcdSettings;
 use tokio::sync::{Mutex, watch};
+use tokio::time::Instant;
 
+use super::login::{Login, Token, Why};
 use super::{diagnosis, words};
 use crate::io::tls;
 
@@ -31,6 +33,7 @@ const KEEP_ALIVE: (Duration, Duration) = (Duration::from_secs(10), Duration::fro
 pub(super) struct Members {
     pub(super) settings: EtcdSettings,
     current: Mutex<Current>,
+    login: Login,
 }
 
 struct Current {
@@ -45,6 +48,7 @@ pub(super) struct Member {
     pub(super) client: Client,
     pub(super) endpoint: String,
     health: Arc<watch::Sender<Option<String>>>,
+    token: Arc<Token>,
 }
 
 impl Member {
@@ -68,6 +72,11 @@ impl Member {
         }
     }
 
+    /// When the token that requests carry was given.
+    pub(super) async fn token(&self) -> Option<Instant> {
+        self.token.given().await
+    }
+
     fn has_failed(&self) -> bool {
         self.health.borrow().is_some()
     }
@@ -77,7 +86,7 @@ impl Members {
     pub(super) fn new(settings: EtcdSettings, spread: u64) -> Self {
         let count = u64::try_from(settings.endpoints.len().max(1)).unwrap_or(1);
         let first = usize::try_from(spread % count).unwrap_or(0);
-        Self { settings, current: Mutex::new(Current { first, member: None }) }
+        Self { settings, current: Mutex::new(Current { first, member: None }), login: Login::default() }
     }
 
     /// The member in use, or a new one. Callers that come while one is looked for wait for the same.
@@ -136,6 +145,8 @@ impl Members {
             .map_err(|e| words::describe(&e, &endpoint, &self.settings))?;
         match tokio::time::timeout(PATIENCE, client.status()).await {
             Err(_) => return Err(format!("no answer from {endpoint}")),
+            // A version of etcd that asks for a login even for this.
+            Ok(Err(e)) if words::is(&e, words::STALE_TOKEN) => {}
             Ok(Err(e)) => return Err(self.explain(&e, &endpoint).await),
             Ok(Ok(status)) if status.leader() == 0 => {
                 return Err(format!(
@@ -144,7 +155,18 @@ impl Members {
             }
             Ok(Ok(_)) => {}
         }
-        Ok(Member { client, endpoint, health: Arc::new(watch::Sender::new(None)) })
+        self.login.log_in(&mut client, &endpoint, &self.settings).await?;
+        Ok(Member { client, endpoint, health: Arc::new(watch::Sender::new(None)), token: Arc::new(Token::new()) })
+    }
+
+    /// After etcd refused a request of this node's user: log in again, unless somebody has since the token `seen`. True if the
+    /// request is worth another try.
+    ///
+    /// # Errors
+    /// In words, when the login fails.
+    pub(super) async fn renew(&self, member: &Member, seen: Option<Instant>, why: Why) -> Result<bool, String> {
+        let mut client = member.client.clone();
+        member.token.renew(seen, why, &self.login, (&mut client, &member.endpoint, &self.settings)).await
     }
 
     /// The library's words for a failed first contact name neither side's mistake, so look for it.
@@ -162,6 +184,8 @@ async fn heartbeat(member: Member, settings: EtcdSettings) {
             tokio::time::sleep(HEARTBEAT).await;
             match tokio::time::timeout(PATIENCE, client.status()).await {
                 Err(_) => return format!("{} has stopped answering", member.endpoint),
+                // It answers; whoever has something to ask logs in.
+                Ok(Err(e)) if words::is(&e, words::STALE_TOKEN) => {}
                 Ok(Err(e)) => return words::describe(&e, &member.endpoint, &settings),
                 Ok(Ok(status)) if status.leader() == 0 => return format!("{} has lost its leader", member.endpoint),
                 Ok(Ok(_)) => {}

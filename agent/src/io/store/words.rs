@@ -17,6 +17,46 @@ const REFUSALS: [i32; 6] = [3, 7, 8, 9, 12, 16];
 /// The interceptor of `require_leader` refuses before the request reaches the store (etcd `rpctypes.ErrGRPCNoLeader`).
 const NO_LEADER: &str = "etcdserver: no leader";
 
+/// Nobody has to log in (etcd `rpctypes.ErrGRPCAuthNotEnabled`).
+pub(super) const NO_AUTH: &[&str] = &["etcdserver: authentication is not enabled"];
+/// `rpctypes.ErrGRPCAuthFailed`.
+pub(super) const WRONG_PASSWORD: &[&str] = &["etcdserver: authentication failed, invalid user ID or password"];
+/// The token is unknown, has expired, or is older than the last change of users and roles; or none was sent, because nobody
+/// had to log in yet (`rpctypes.ErrGRPCInvalidAuthToken`, `ErrGRPCAuthOldRevision`, `ErrGRPCUserEmpty`).
+pub(super) const STALE_TOKEN: &[&str] =
+    &["etcdserver: invalid auth token", "etcdserver: revision of auth store is old", NO_USER];
+const NO_USER: &str = "etcdserver: user name is empty";
+/// `rpctypes.ErrGRPCPermissionDenied`; also within the reason of a cancelled watch.
+pub(super) const DENIED: &str = "etcdserver: permission denied";
+/// `rpctypes.ErrGRPCNoSpace`.
+const NO_SPACE: &str = "etcdserver: mvcc: database space exceeded";
+
+/// Whether etcd says one of these.
+pub(super) fn is(error: &Error, messages: &[&str]) -> bool {
+    matches!(error, Error::GRpcStatus(status) if messages.contains(&status.message()))
+}
+
+/// What this node may not do, and who can change that. `verb` is `read` or `write`.
+pub(super) fn denied(member: &str, settings: &EtcdSettings, verb: &str, key: &str) -> String {
+    let who = match (&settings.login, &settings.cert) {
+        (Some(login), _) => format!("user {:?}", login.user),
+        (None, Some(cert)) => format!("the user that the common name of {} stands for", cert.display()),
+        (None, None) => "a client without login".to_owned(),
+    };
+    format!(
+        "{member} does not let {who} {verb} {key}: grant a role of that user `readwrite` on the prefixes /calico/ and /petiole/ \
+         (etcdctl role grant-permission ROLE --prefix readwrite PREFIX)"
+    )
+}
+
+/// A member wants to know who this is.
+pub(super) fn no_login(member: &str) -> String {
+    format!(
+        "{member} demands a login: set `user` and `password_file` in [store] etcd, or a client certificate whose common name is \
+         an etcd user"
+    )
+}
+
 /// The outcome of a transaction that has none.
 pub(super) fn txn_error(error: &Error, member: &str, settings: &EtcdSettings) -> StoreError {
     let words = describe(error, member, settings);
@@ -57,6 +97,11 @@ pub(super) fn describe(error: &Error, member: &str, settings: &EtcdSettings) -> 
     match error {
         Error::GRpcStatus(status) => match status.message() {
             NO_LEADER => format!("{member} has no leader: fewer than half of the etcd members can be reached from it"),
+            NO_USER => no_login(member),
+            NO_SPACE => format!(
+                "{member}: the database of etcd has reached its quota, so that nothing can be written: compact and defragment it \
+                 (etcdctl compact, etcdctl defrag), or raise --quota-backend-bytes, then run etcdctl alarm disarm"
+            ),
             message if message.starts_with("etcdserver: ") => {
                 format!("{member}: {}", message.trim_start_matches("etcdserver: "))
             }
