@@ -251,6 +251,7 @@ impl<'a> Arguments<'a> {
         self.0.iter().rev().find(|(k, _)| *k == key).map(|(_, value)| *value).filter(|value| !value.is_empty())
     }
 
+    /// A name without a namespace is no pod of Kubernetes: podman says the container's name so.
     fn pod(&self) -> Result<Option<Pod>, Failure> {
         let owned = |key| self.get(key).map(str::to_owned);
         match (self.get("K8S_POD_NAMESPACE"), self.get("K8S_POD_NAME")) {
@@ -260,9 +261,9 @@ impl<'a> Arguments<'a> {
                 uid: owned("K8S_POD_UID"),
                 infra_container: owned("K8S_POD_INFRA_CONTAINER_ID"),
             })),
-            (None, None) => Ok(None),
-            _ => {
-                let msg = "CNI_ARGS has one of K8S_POD_NAMESPACE and K8S_POD_NAME without the other";
+            (None, _) => Ok(None),
+            (Some(_), None) => {
+                let msg = "CNI_ARGS has K8S_POD_NAMESPACE without K8S_POD_NAME";
                 Err(Failure::new(Code::ENVIRONMENT, msg))
             }
         }

@@ -206,11 +206,18 @@ fn a_request_has_what_the_runtime_said() {
 
 #[test]
 fn arguments_that_are_none_are_refused_but_not_at_del() {
-    for args in ["IP", "K8S_POD_NAME=a", "K8S_POD_NAMESPACE=a", "IP=x", "MAC=01:00:00:00:00:00", "a;b=c"] {
+    for args in ["IP", "K8S_POD_NAMESPACE=a", "IP=x", "MAC=01:00:00:00:00:00", "a;b=c"] {
         assert_eq!(refused(&with("ADD", "CNI_ARGS", args), &conf("1.0.0")).code, Code::ENVIRONMENT, "{args}");
         ask_with(&with("DEL", "CNI_ARGS", args), &conf("1.0.0"));
     }
     ask_with(&with("ADD", "CNI_ARGS", ";;a=;b=c=d;"), &conf("1.0.0"));
+}
+
+/// What podman 4.3 says of a container that no pod of Kubernetes has.
+#[test]
+fn a_name_without_a_namespace_is_no_pod() {
+    let ask = ask_with(&with("ADD", "CNI_ARGS", "IgnoreUnknown=1;K8S_POD_NAME=web"), &conf("0.4.0"));
+    assert_eq!(ask.request.pod, None);
 }
 
 #[test]
