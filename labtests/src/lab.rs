@@ -49,6 +49,11 @@ impl Binaries {
         };
         Ok(Self { lab, agent })
     }
+
+    /// `petiole-cni`, where it lies beside the agent: `petiole cni install` takes it from there.
+    pub fn plugin(&self) -> Option<PathBuf> {
+        self.agent.as_ref().map(|agent| agent.with_file_name("petiole-cni")).filter(|plugin| plugin.is_file())
+    }
 }
 
 /// The path made absolute, of a file that is there.
@@ -372,7 +377,9 @@ fn start_node(
     let stage = dir.join("stage");
     fs::create_dir_all(&stage)?;
     let mut binds = node.binds.clone();
-    let programs = [("petiole-lab", Some(&binaries.lab)), ("petiole", binaries.agent.as_ref())];
+    let plugin = binaries.plugin();
+    let agent = binaries.agent.as_ref();
+    let programs = [("petiole-lab", Some(&binaries.lab)), ("petiole", agent), ("petiole-cni", plugin.as_ref())];
     for (program, source) in programs {
         let target = Path::new("/usr/local/bin").join(program);
         if let Some(source) = source

@@ -29,6 +29,7 @@ pub mod ledger;
 mod netns;
 mod node;
 pub mod procs;
+pub mod runtimes;
 pub mod sandbox;
 pub mod serve;
 pub mod state;

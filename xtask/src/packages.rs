@@ -70,6 +70,17 @@ const PACKAGES: &[Package] = &[
     package(Need::Lab, "etcd-client", "etcdctl"),
     // CNI plugins that delegate to ours, and that follow it.
     package(Need::Lab, "containernetworking-plugins", "/usr/lib/cni/ptp"),
+    // Runtimes that run our plugin, and the one program of their containers.
+    daemon(
+        Need::Lab,
+        "podman",
+        "podman",
+        &["podman.service", "podman.socket", "podman-auto-update.timer", "podman-restart.service"],
+    ),
+    package(Need::Lab, "crun", "crun"),
+    daemon(Need::Lab, "containerd", "containerd", &["containerd.service"]),
+    package(Need::Lab, "runc", "runc"),
+    package(Need::Lab, "busybox-static", "busybox"),
     // What the topology's `exec` lines and the tests run inside the nodes.
     package(Need::Lab, "iproute2", "ip"),
     package(Need::Lab, "iputils-ping", "ping"),
