@@ -4,6 +4,7 @@
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -117,6 +118,7 @@ pub struct Leaf {
     /// Sent and not read here.
     stream: Arc<Mutex<TcpStream>>,
     heard: Receiver<Heard>,
+    deaf: Arc<AtomicBool>,
 }
 
 impl Leaf {
@@ -150,14 +152,26 @@ impl Leaf {
         stream.set_write_timeout(Some(Duration::from_secs(30)))?;
         let (sender, heard) = channel();
         let reader = stream.try_clone()?;
-        std::thread::spawn(move || read(reader, &sender));
-        Ok(Self { stream: Arc::new(Mutex::new(stream)), heard })
+        let deaf = Arc::new(AtomicBool::new(false));
+        let hears = Arc::clone(&deaf);
+        std::thread::spawn(move || read(reader, &sender, &hears));
+        Ok(Self { stream: Arc::new(Mutex::new(stream)), heard, deaf })
     }
 
     /// Sends whole messages, or anything else.
     pub fn say(&self, bytes: &[u8]) -> Result<()> {
         let mut stream = self.stream.lock().unwrap_or_else(PoisonError::into_inner);
         stream.write_all(bytes).context("the node does not take it")
+    }
+
+    /// Reads nothing from now on, or at most what comes next; what it says itself goes on, KEEPALIVEs among it.
+    pub fn stop_reading(&self) {
+        self.deaf.store(true, Ordering::Relaxed);
+    }
+
+    /// Reads again, first of all what waited.
+    pub fn read_again(&self) {
+        self.deaf.store(false, Ordering::Relaxed);
     }
 
     /// Sends KEEPALIVEs from now on, as long as this value and the connection live.
@@ -203,10 +217,15 @@ impl Leaf {
     }
 }
 
-fn read(mut stream: TcpStream, heard: &Sender<Heard>) {
+fn read(mut stream: TcpStream, heard: &Sender<Heard>, deaf: &Arc<AtomicBool>) {
     let mut buffer = Vec::new();
     let mut chunk = vec![0; 65_536];
-    while let Ok(length @ 1..) = stream.read(&mut chunk) {
+    loop {
+        // A leaf that nobody has any more reads to the end.
+        while deaf.load(Ordering::Relaxed) && Arc::strong_count(deaf) > 1 {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let Ok(length @ 1..) = stream.read(&mut chunk) else { return };
         let at = Instant::now();
         buffer.extend_from_slice(chunk.get(..length).unwrap_or_default());
         while let Some([high, low, kind]) = buffer.get(16..HEADER).and_then(|h| <[u8; 3]>::try_from(h).ok()) {

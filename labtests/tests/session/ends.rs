@@ -1,16 +1,20 @@
-//! How a session ends, and what is said of it: by silence, by the node's own standstill, by too many prefixes, by a Hard Reset.
+//! How a session ends, and what is said of it: by silence, by the node's own standstill, by a leaf that takes nothing, by too
+//! many prefixes, by a Hard Reset.
 
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use petiole_labtests::arena::{Arena, WITHIN, address, asn, root};
 use petiole_labtests::leaf::{Terms, message};
 use petiole_labtests::{Signal, eventually, procs};
 
 use crate::cases::{announce, field};
+use crate::flood::longest_gap;
 
 const HOLD: u16 = 3;
+/// How long a leaf may take nothing, where a test says so.
+const SEND_HOLD: Duration = Duration::from_secs(4);
 
 /// Waits until the agent gives this reason for the end of the first leaf's session.
 fn reason(arena: &Arena, needle: &str) -> Result<()> {
@@ -61,6 +65,74 @@ fn rfc4271_6_5_a_node_that_stood_still_does_not_call_the_leaf_silent() -> Result
     // What the leaf said meanwhile lies unread, and counts; where the timer won nevertheless, the blame is ours.
     ensure!((goes_on && peer["established_count"] == 1) || words.contains("we were late"), "{peer}");
     ensure!(!words.contains("silent"), "{peer}");
+    Ok(())
+}
+
+/// How many octets the node's kernel has taken for its connection to a leaf so far; `None` where there is no such connection.
+fn taken(arena: &Arena, leaf: usize) -> Result<Option<u64>> {
+    let to = format!("{}:179", address(leaf));
+    let line = arena.node.exec(&["ss", "-tinHO", "state", "established", "dst", &to])?;
+    if line.trim().is_empty() {
+        return Ok(None);
+    }
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let queued = words.get(1).and_then(|word| word.parse::<u64>().ok());
+    let acknowledged = words.iter().find_map(|word| word.strip_prefix("bytes_acked:")?.parse::<u64>().ok());
+    Ok(Some(queued.zip(acknowledged).map(|(queued, acknowledged)| queued + acknowledged).context(line.clone())?))
+}
+
+#[test]
+fn rfc9687_3_1_a_leaf_that_takes_nothing_is_left_and_others_do_not_notice() -> Result<()> {
+    if !root() {
+        return Ok(());
+    }
+    // Long messages, so that the kernels' room for them is soon full.
+    let communities: Vec<String> = (0..64).map(|n| format!("\"65000:1:{n}\"")).collect();
+    let more = format!("send_hold_time = \"{}s\"\ncommunities = [{}]", SEND_HOLD.as_secs(), communities.join(", "));
+    let arena = Arena::with(2, HOLD, &more)?;
+    arena.node.exec(&["sysctl", "-qw", "net.ipv4.tcp_wmem=4096 16384 65536"])?;
+    arena.leaves.exec(&["sysctl", "-qw", "net.ipv4.tcp_rmem=4096 131072 131072"])?;
+    let (deaf, quiet) = (arena.establish(0, HOLD)?, arena.establish(1, HOLD)?);
+    quiet.say(&announce(1, &field(250)))?;
+    arena.wait_in_kernel("10.200.250.0/24", true)?;
+    quiet.heard();
+    let since = Instant::now();
+    deaf.stop_reading();
+    // It asks for everything again and again, and reads none of it: each answer is some more to hold for it.
+    let ask = message(5, &[0, 1, 0, 1]);
+    let (mut last, mut rounds) = ((0, since), 0);
+    let ended = loop {
+        let Some(now) = taken(&arena, 0)? else { break Instant::now() };
+        if now > last.0 {
+            last = (now, Instant::now());
+        }
+        ensure!(since.elapsed() < WITHIN, "it is still there: {}", arena.peer(0)?);
+        // No more once it took nothing of several answers: it is full.
+        if last.1.elapsed() < Duration::from_millis(500) {
+            for _ in 0..5 {
+                deaf.say(&ask)?;
+                thread::sleep(Duration::from_millis(1));
+            }
+            rounds += 5;
+        }
+        thread::sleep(Duration::from_millis(5));
+    };
+    let silent = ended - last.1;
+    println!("figure: {} octets taken, {rounds} refreshes asked for, left {silent:.2?} after the last", last.0);
+    ensure!(silent > SEND_HOLD - Duration::from_millis(200), "too early: {silent:.2?}");
+    ensure!(silent < SEND_HOLD + Duration::from_secs(1), "too late: {silent:.2?}");
+    reason(&arena, "send hold timer expired: the peer takes nothing of what it is sent")?;
+    let gap = longest_gap(&quiet, since)?;
+    println!("figure: longest time between two KEEPALIVEs to the other leaf: {gap:.2?}");
+    ensure!(gap < Duration::from_secs(u64::from(HOLD)), "{gap:?}");
+    let other = arena.peer(1)?;
+    ensure!(other["established_count"] == 1 && other["state"] == "Established", "{other}");
+    ensure!(arena.in_kernel("10.200.250.0/24")?, "the other leaf's route is gone");
+    // No NOTIFICATION behind what is stuck: the connection is reset.
+    deaf.read_again();
+    let said = deaf.hear(WITHIN, 3);
+    ensure!(said.is_err(), "it was said {said:?}");
+    let _again = arena.establish(0, HOLD)?;
     Ok(())
 }
 

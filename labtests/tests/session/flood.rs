@@ -12,7 +12,7 @@ use petiole_labtests::arena::{Arena, root};
 const HOLD: u16 = 3;
 
 /// The longest time between two KEEPALIVEs of the node in what was heard meanwhile.
-fn longest_gap(leaf: &Leaf, since: Instant) -> Result<Duration> {
+pub(crate) fn longest_gap(leaf: &Leaf, since: Instant) -> Result<Duration> {
     let (heard, alive) = leaf.heard();
     ensure!(alive, "the session ended: {:?}", heard.last());
     let mut last = since;
