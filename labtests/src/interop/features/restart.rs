@@ -80,8 +80,13 @@ pub(super) fn learned(scene: &mut Scene, wanted: &Wanted) -> Result<Vec<Route>> 
     scene.up(wanted)?;
     let routes: Vec<Route> = scene.usable(&wanted.routes).into_iter().cloned().collect();
     all_there(scene, &routes)?;
-    // End-of-RIB of both sides.
-    std::thread::sleep(Duration::from_secs(1));
+    scene.wait(CHANGE, "both sides have said End-of-RIB of both families", || {
+        let messages = scene.messages();
+        let said = |sender| messages.iter().filter(|m| m.sender == sender && m.end_of_rib().is_some()).count();
+        let said = [said(Sender::Node), said(Sender::Leaf)];
+        ensure!(said.iter().all(|count| *count >= 2), "the node said {} and the leaf {}", said[0], said[1]);
+        Ok(())
+    })?;
     scene.watch_routes()?;
     Ok(routes)
 }

@@ -1,7 +1,5 @@
 //! A decoder that is not ours.
 
-use std::time::Duration;
-
 use anyhow::{Result, ensure};
 
 use crate::interop::capture::{self, Sender};
@@ -17,11 +15,9 @@ const REMARKS: &str = "_ws.malformed || _ws.expert.group == 0x05000000 || _ws.ex
 pub(super) fn decodes(scene: &mut Scene) -> Result<()> {
     scene.up(&Wanted { node_hold: 3, ..Wanted::default() })?;
     for healthy in [false, true] {
-        scene.set_healthy(healthy)?;
-        std::thread::sleep(Duration::from_millis(700));
+        says_more(scene, || scene.set_healthy(healthy))?;
     }
-    scene.petiole(&["drain", "--after", "60s"])?;
-    std::thread::sleep(Duration::from_millis(1500));
+    says_more(scene, || scene.petiole(&["drain", "--after", "60s"]).map(drop))?;
     scene.petiole(&["bgp", "disable", &Link(0).leaf(Transport::V4), "--message", "the end"])?;
     let kinds = [capture::OPEN, capture::UPDATE, capture::NOTIFICATION, capture::KEEPALIVE];
     scene.wait(CHANGE, "all of it was recorded", || {
@@ -37,6 +33,18 @@ pub(super) fn decodes(scene: &mut Scene) -> Result<()> {
     let remarks = tshark(scene, &format!("{OF_NODE} && ({REMARKS})"), "_ws.expert.message")?;
     ensure!(remarks.trim().is_empty(), "tshark remarks: {remarks}");
     Ok(())
+}
+
+/// Waits until the node has sent another UPDATE for what is done.
+fn says_more(scene: &Scene, act: impl FnOnce() -> Result<()>) -> Result<()> {
+    let sent = || scene.messages().iter().filter(|m| m.sender == Sender::Node && m.kind() == capture::UPDATE).count();
+    let before = sent();
+    act()?;
+    scene.wait(CHANGE, "the node says what changed", || {
+        let now = sent();
+        ensure!(now > before, "{now} UPDATEs, as before");
+        Ok(())
+    })
 }
 
 fn tshark(scene: &Scene, filter: &str, field: &str) -> Result<String> {

@@ -223,8 +223,13 @@ async fn a_new_key_in_the_file_is_used_on_the_living_connection() {
     let (mut stream, _) = tokio::time::timeout(PLENTY, listener.accept()).await.unwrap().unwrap();
     let Event::Connected { .. } = rig.next().await else { panic!("not connected") };
     desk.write("new");
-    // Until the leaf has it too, nothing it says is heard; the kernel repeats it.
-    tokio::time::sleep(Duration::from_millis(1500)).await;
+    // The kernel repeats what has the new key's signature until the node has that key too.
+    sockopt::sign(&stream, false, desk.node, b"new").unwrap();
+    stream.write_all(b"before").await.unwrap();
+    let received = rig.next_but_hints().await;
+    let Event::Received { bytes, .. } = received else { panic!("the connection is gone: {received:?}") };
+    assert_eq!(&bytes[..], b"before");
+    sockopt::sign(&stream, false, desk.node, b"old").unwrap();
     stream.write_all(b"after").await.unwrap();
     let silence = tokio::time::timeout(Duration::from_millis(700), rig.next_but_hints()).await;
     assert!(silence.is_err(), "what has the old key's signature is heard: {silence:?}");
