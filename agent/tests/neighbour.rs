@@ -10,7 +10,7 @@
 
 use std::net::{Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use petiole::io::neighbour::Discovery;
 use petiole_node::Input;
@@ -51,10 +51,17 @@ fn ip(arguments: &[&str]) {
     assert!(Command::new("ip").args(arguments).status().expect("iproute2").success(), "ip {arguments:?}");
 }
 
-/// Index and link-local address of an interface.
+/// Index and link-local address of an interface; the kernel gives it the address in its own time after the link came up.
 fn link(name: &str) -> (u32, Ipv6Addr) {
-    let text = std::fs::read_to_string("/proc/thread-self/net/if_inet6").expect("addresses");
-    let line = text.lines().find(|l| l.ends_with(name) && l.starts_with("fe80")).expect("a link-local address");
+    let end = Instant::now() + Duration::from_secs(10);
+    let line = loop {
+        let text = std::fs::read_to_string("/proc/thread-self/net/if_inet6").expect("addresses");
+        if let Some(line) = text.lines().find(|l| l.ends_with(name) && l.starts_with("fe80")) {
+            break line.to_owned();
+        }
+        assert!(Instant::now() < end, "no link-local address: {text}");
+        std::thread::sleep(Duration::from_millis(5));
+    };
     let mut fields = line.split_whitespace();
     let address = u128::from_str_radix(fields.next().unwrap(), 16).unwrap();
     (u32::from_str_radix(fields.next().unwrap(), 16).unwrap(), Ipv6Addr::from(address))
