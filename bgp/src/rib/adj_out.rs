@@ -72,6 +72,8 @@ pub(crate) enum Flush {
 struct Told {
     attributes: Arc<OutAttributes>,
     at: Duration,
+    /// Where its message ends in what the connection was handed; `None` until it was.
+    ends_at: Option<u64>,
 }
 
 /// Adj-RIB-Out of one session.
@@ -248,8 +250,23 @@ impl AdjOut {
         for prefix in &news {
             self.again.remove(prefix);
         }
-        self.told.extend(news.iter().map(|p| (*p, Told { attributes: Arc::clone(&attributes), at: now })));
+        self.told
+            .extend(news.iter().map(|p| (*p, Told { attributes: Arc::clone(&attributes), at: now, ends_at: None })));
         Some(Flush::Advertised(news, bytes))
+    }
+
+    /// What [`next`](Self::next) gave out of these prefixes ends at this octet of what the connection was handed.
+    pub(crate) fn note_place(&mut self, prefixes: &[Prefix], ends_at: u64) {
+        for prefix in prefixes {
+            if let Some(told) = self.told.get_mut(prefix) {
+                told.ends_at = Some(ends_at);
+            }
+        }
+    }
+
+    /// Whether the message that told of a prefix lies within the first octets of what the connection was handed.
+    pub(crate) fn is_within(&self, prefix: &Prefix, octets: u64) -> bool {
+        self.told.get(prefix).and_then(|told| told.ends_at).is_some_and(|end| end <= octets)
     }
 
     /// What the peer was told of a prefix.

@@ -85,6 +85,8 @@ pub(crate) struct Conn {
     pub(crate) eof: Option<Option<String>>,
     /// Bytes sent that the kernel has not taken yet.
     pub(crate) outstanding: usize,
+    /// Bytes sent since it was made.
+    pub(crate) handed: u64,
     /// Why nothing may be arriving, as far as the driver can tell.
     pub(crate) hint: Option<String>,
     /// What the last look at the socket found: bytes unread, and since when data arrived; forgotten with the next message.
@@ -114,6 +116,7 @@ impl Conn {
             backlog: false,
             eof: None,
             outstanding: 0,
+            handed: 0,
             hint: None,
             looked: None,
             waits_for_unread: false,
@@ -121,6 +124,11 @@ impl Conn {
             heard_at: None,
             session: None,
         }
+    }
+
+    /// How many of the bytes sent the kernel has taken.
+    pub(crate) const fn octets_taken(&self) -> u64 {
+        self.handed.saturating_sub(self.outstanding as u64)
     }
 
     /// Has the timer run until the first refresh of the neighbour's is overdue.

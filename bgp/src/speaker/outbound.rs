@@ -30,6 +30,7 @@ impl Speaker {
             let Peer { config, conns, trace, .. } = peer;
             if let Some(c) = conns.iter_mut().find(|c| c.id == conn) {
                 c.outstanding += bytes.len();
+                c.handed += bytes.len() as u64;
                 Peer::await_taking(config, c, self.now);
                 if let Some(ends) = c.ends {
                     // We never send path identifiers (RFC 7911 section 4).
@@ -74,6 +75,12 @@ impl Speaker {
         let Some(peer) = self.peers.get_mut(&id) else { return };
         if sent {
             peer.counters.updates_out += 1;
+            if let SpeakerEvent::Advertised { prefixes, .. } = &event
+                && let Some(c) = peer.conn(conn)
+                && let Some(session) = &mut c.session
+            {
+                session.adj_out.note_place(prefixes, c.handed);
+            }
             if let SpeakerEvent::EndOfRibSent { .. } = event
                 && let Some(session) = peer.conn(conn).and_then(|c| c.session.as_ref())
                 && session.adj_out.is_told_all()

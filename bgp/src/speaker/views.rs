@@ -181,6 +181,19 @@ impl Speaker {
         views
     }
 
+    /// Whether every session that can tell of this prefix of ours has told of it, down to the kernel's taking the message's last
+    /// octet. True also where there is no such session: nobody is to be waited for then.
+    #[must_use]
+    pub fn is_told(&self, prefix: &Prefix) -> bool {
+        let sessions =
+            self.peers.values().filter_map(|peer| peer.established()).filter_map(|c| Some((c, c.session.as_ref()?)));
+        sessions.into_iter().all(|(conn, session)| match session.adj_out.not_told(prefix) {
+            None => session.adj_out.is_within(prefix, conn.octets_taken()),
+            Some(NotAnnouncedBecause::Queued) => false,
+            Some(_) => true,
+        })
+    }
+
     /// The learned route in use for exactly this prefix.
     #[must_use]
     pub fn lookup(&self, prefix: Prefix) -> Option<LocRoute> {

@@ -114,3 +114,19 @@ fn a_peer_that_reads_nothing_holds_up_only_itself() {
     }
     assert_eq!(queued(&script), 0);
 }
+
+#[test]
+fn a_prefix_counts_as_told_when_the_kernel_has_taken_the_last_octet_of_its_message() {
+    let (mut script, conn) = Script::established(|_| {}, &usual_open());
+    script.event(Event::Written { conn, bytes: 65536 });
+    let told = |s: &Script| s.speaker.is_told(&prefix("10.123.150.7/32"));
+    script.originate(&["10.123.150.7/32"]);
+    assert!(!told(&script), "handed over, and not taken");
+    let outstanding: usize = script.sent(conn).iter().map(|(_, body)| body.len() + 19).sum();
+    script.event(Event::Written { conn, bytes: outstanding - 1 });
+    assert!(!told(&script));
+    script.event(Event::Written { conn, bytes: 1 });
+    assert!(told(&script));
+    script.event(Event::Closed { conn, error: None });
+    assert!(told(&script), "nobody is there to be told");
+}
