@@ -10,7 +10,7 @@ use petiole_config::{AnnounceKind, Community};
 use petiole_dataplane::{AddressWant, Route, RouteKey, RouteKind, RouteState, Scope, ident};
 use petiole_prefix::{Family, Prefix};
 
-use crate::desired::{self, Configured, Facts, GateState, Kind, Proof};
+use crate::desired::{self, Configured, Facts, GateState, Kind, Proof, Reason};
 use crate::effect::Effect;
 use crate::event::Event;
 use crate::health::{Gate, Verdict};
@@ -22,8 +22,8 @@ impl Node {
     pub(crate) fn announce(&mut self) {
         let facts = Facts {
             blocks: self.owned.iter().copied().collect(),
-            unexported: self.ipam.unexported(),
-            borrowed: self.ipam.borrowed(),
+            unexported: self.unexported(),
+            borrowed: self.borrowed(),
             addresses: &self.settings.node.addresses,
             configured: self
                 .settings
@@ -159,6 +159,12 @@ impl Node {
             // It was found there.
             Kind::Loopback => Proof::InKernel,
         }
+    }
+
+    /// Whether the kernel holds something that the last verdict missed there.
+    pub(crate) fn is_proven_meanwhile(&self) -> bool {
+        let mut missing = self.decisions.iter().filter(|(_, (d, _))| matches!(d.reason, Reason::NotInKernel(_)));
+        missing.any(|(prefix, (decision, _))| self.proof(decision.kind, prefix) == Proof::InKernel)
     }
 
     fn route_proof(&self, key: &RouteKey) -> Proof {

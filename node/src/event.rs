@@ -1,6 +1,7 @@
 //! Everything the node can say in the log, as one enum: a line that is not here is never written.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use petiole_prefix::Prefix;
@@ -135,6 +136,15 @@ pub enum Event {
     },
     /// The last known good state could not be written.
     SaveFailed(String),
+    /// A pod was started although not every leaf was told of the address that it borrows.
+    BorrowedUntold {
+        /// The container.
+        container: String,
+        /// Its interface.
+        interface: String,
+        /// What it holds.
+        addresses: Vec<IpAddr>,
+    },
 }
 
 impl Event {
@@ -149,6 +159,7 @@ impl Event {
             | Self::BfdStalled { .. }
             | Self::Problem(_)
             | Self::BlockLost(_)
+            | Self::BorrowedUntold { .. }
             | Self::SaveFailed(_) => Level::Warn,
             Self::Gate { healthy: false, .. } | Self::PrefixLimit { fine: false, .. } => Level::Warn,
             Self::PeerNote { .. } => Level::Debug,
@@ -212,6 +223,11 @@ impl fmt::Display for Event {
                 "the export guard stopped an announcement, which is a defect of Petiole; please report it: {what}"
             ),
             Self::Retention { peer, what } | Self::PeerNote { peer, what } => write!(f, "{peer}: {what}"),
+            Self::BorrowedUntold { container, interface, addresses } => write!(
+                f,
+                "container {container} has its interface {interface}, but a session has not sent the announcement of what it borrows out of \
+                 {addresses:?}: pods elsewhere may not reach it until the leaf reads on"
+            ),
             Self::SaveFailed(why) => write!(f, "cannot save the last known good state: {why}"),
         }
     }

@@ -25,6 +25,8 @@ impl Node {
             boot_id: self.boot_id.clone(),
             written: 0,
             blocks: self.ipam.blocks().iter().map(|(cidr, block)| (*cidr, block.mod_revision)).collect(),
+            borrowed: self.borrowed(),
+            unexported: self.unexported(),
             filters: self.filters.texts(),
             gates: self
                 .gates

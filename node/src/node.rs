@@ -1,6 +1,7 @@
 //! The one type that matters: [`Node`].
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use petiole_bgp::{PeerId, Speaker};
@@ -83,6 +84,10 @@ pub struct Node {
     /// The answer to the operator who stops the agent.
     pub(crate) stopping: Option<Effect>,
 
+    /// Borrowed addresses of the last known good state, with the block of each.
+    pub(crate) found_borrowed: BTreeMap<IpAddr, Prefix>,
+    /// Blocks that were not announced, of the last known good state.
+    pub(crate) found_unexported: BTreeSet<Prefix>,
     /// What was written last.
     pub(crate) written: Option<Saved>,
     pub(crate) saving: Option<EffectId>,
@@ -167,6 +172,8 @@ impl Node {
             found_orders: Orders::default(),
             drain_at: None,
             stopping: None,
+            found_borrowed: BTreeMap::new(),
+            found_unexported: BTreeSet::new(),
             written: None,
             saving: None,
             save_again: None,
@@ -294,6 +301,8 @@ impl Node {
             if saved.boot_id == boot_id {
                 self.resumed = true;
                 self.ipam.restore(&saved.blocks);
+                self.found_borrowed = saved.borrowed;
+                self.found_unexported = saved.unexported;
                 for (gate, announce) in self.gates.iter_mut().zip(&self.settings.announce) {
                     if let (Some(gate), Some(healthy)) = (gate, saved.gates.get(&announce.prefix)) {
                         gate.resume(*healthy);
@@ -364,6 +373,11 @@ impl Node {
         self.speak();
         // A session that ended may have been all that a silent neighbour was known by.
         self.speak();
+        if self.pods.is_announcing() {
+            // What has been decided just now may be all that their answers waited for.
+            self.settle_pods();
+            self.speak();
+        }
         while let Some(action) = self.neighbours.poll_action() {
             self.effects.push_back(Effect::Discovery(action));
         }
@@ -389,6 +403,10 @@ impl Node {
         }
         if std::mem::take(&mut self.dirty) {
             self.announce();
+            // What an earlier life left in the kernel counts from when it is wanted again, and no outcome of a plan tells of that.
+            if self.is_proven_meanwhile() {
+                self.announce();
+            }
         }
         self.drain_speaker();
     }

@@ -5,7 +5,14 @@
 //! | addresses assigned in the store | addresses with our mark that no record knows | the repair, once the store is in sync |
 //! | pair made | also an interface `pet...` that no record knows | the repair, once the kernel is mirrored |
 //! | record written | a live record | DEL of the runtime, which calls it after a failed ADD; GC; a boot |
-//! | routes in the kernel, answered | the same | |
+//! | routes in the kernel | the same | |
+//! | a borrowed address told to the leaves, answered | the same | |
+//!
+//! A block was announced long before its first pod, but an address that is borrowed from another node's block is reachable from
+//! elsewhere only by a host route of its own. So ADD's answer waits until every Established session has told of it and the
+//! kernel has taken those octets; [`ANNOUNCE_PATIENCE`] at most, because a leaf that reads nothing must not keep pods from
+//! starting. Nothing is waited for where nothing will be told: without a session, on a drained node, or where pool or filter
+//! keep it back.
 //!
 //! DEL goes backwards: route and pair away, the record says `releasing` (it is the queue that outlives the agent), answered;
 //! then the addresses go back whenever the store is there, then the record goes. Requests about one attachment are served one
@@ -35,6 +42,8 @@ pub use types::{
 
 /// How long the kernel may take to confirm a route.
 const ROUTE_PATIENCE: Duration = Duration::from_secs(5);
+/// How long the sessions may take to send the announcement of a borrowed address.
+const ANNOUNCE_PATIENCE: Duration = Duration::from_secs(2);
 /// How long a request waits for others about the same attachment.
 const QUEUE_PATIENCE: Duration = Duration::from_secs(10);
 /// Time before a release that failed is tried again.
@@ -141,10 +150,11 @@ enum Stage {
     Assigning,
     /// The pair is made.
     Wiring,
-    /// The record is written and the routes are on their way into the kernel.
+    /// The record is written, the routes are on their way into the kernel, and then a borrowed address to the leaves.
     Finishing {
         recorded: bool,
         routed: bool,
+        announced: bool,
         deadline: Duration,
     },
     Live,
@@ -363,6 +373,9 @@ impl Pods {
                 Stage::Finishing { routed: false, deadline, .. } if deadline <= now => {
                     self.handle_routed(&key, Err("it was not confirmed in time".to_owned()));
                 }
+                Stage::Finishing { announced: false, deadline, .. } if deadline <= now => {
+                    self.handle_announced(&key, false);
+                }
                 Stage::Releasing { again: Some(at) } if at <= now => self.release(&key),
                 _ => {}
             }
@@ -372,7 +385,7 @@ impl Pods {
     /// When [`handle_timeout`](Self::handle_timeout) is wanted next.
     pub(crate) fn poll_timeout(&self) -> Option<Duration> {
         let stages = self.works.values().filter_map(|w| match w.stage {
-            Stage::Finishing { routed: false, deadline, .. } => Some(deadline),
+            Stage::Finishing { routed, announced, deadline, .. } if !(routed && announced) => Some(deadline),
             Stage::Releasing { again } => again,
             _ => None,
         });

@@ -1,6 +1,7 @@
 //! The last known good state: what an agent that starts without its store goes on with.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use petiole_prefix::Prefix;
 use petiole_store::UnixNanos;
@@ -8,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::operator::Orders;
 
-/// What is on disk. Blocks count only under the same boot id: after a reboot there are no pods, so they wait for the store.
+/// What is on disk. Blocks and borrowed addresses count only under the same boot id: after a reboot there are no pods, so they wait for the store.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Saved {
     /// Format of this file; 1.
@@ -21,6 +22,12 @@ pub struct Saved {
     pub written: UnixNanos,
     /// The blocks that this node owned, with the revision at which the store said so.
     pub blocks: BTreeMap<Prefix, i64>,
+    /// The addresses that this node held in blocks of others, with the block of each.
+    #[serde(default)]
+    pub borrowed: BTreeMap<IpAddr, Prefix>,
+    /// The blocks, of this node or lent to it, that were not to be announced.
+    #[serde(default)]
+    pub unexported: BTreeSet<Prefix>,
     /// The custom filters in force: key to text.
     pub filters: BTreeMap<String, String>,
     /// The last verdict of each health gate, by the announced prefix.

@@ -1,6 +1,7 @@
 //! How pods meet the rest of the node: the allocator, the kernel's routes, the store's watch.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use petiole_config::Role;
 use petiole_dataplane::{Hop, LinkIndex, Route, RouteKey, RouteKind, RouteState, ident};
@@ -10,6 +11,7 @@ use petiole_store::watch::WatchPhase;
 
 use super::{CniId, CniRequest, Endpoint, FoundEndpoints, MARK, PodAction, PodFacts};
 use crate::announce::pod_key;
+use crate::desired::Reason;
 use crate::effect::Effect;
 use crate::node::Node;
 use crate::uplink::Topology;
@@ -36,6 +38,11 @@ impl Node {
         for endpoint in routing {
             if let Some(result) = self.routes_of(&endpoint) {
                 self.pods.handle_routed(&endpoint.attach.attachment, result);
+            }
+        }
+        for endpoint in self.pods.announcing() {
+            if self.is_told_of(&endpoint) {
+                self.pods.handle_announced(&endpoint.attach.attachment, true);
             }
         }
         if self.dataplane.is_mirrored() && self.pods.wants_kernel() {
@@ -94,6 +101,42 @@ impl Node {
             }
         }
         all.then_some(Ok(()))
+    }
+
+    /// Whether the leaves know all they have to so that packets come to an endpoint.
+    fn is_told_of(&self, endpoint: &Endpoint) -> bool {
+        let in_own_block = |addr: &IpAddr| self.owned.iter().any(|block| block.contains_addr(*addr));
+        let mut others = endpoint.addresses.iter().filter(|a| !in_own_block(a)).peekable();
+        if others.peek().is_none() {
+            return true;
+        }
+        let borrowed = self.borrowed();
+        let mut borrowed_here = others.filter(|a| borrowed.contains_key(*a));
+        borrowed_here.all(|addr| {
+            let prefix = Prefix::host(*addr);
+            match self.decisions.get(&prefix).map(|(decision, _)| decision) {
+                None => false,
+                Some(decision) if decision.announced() => self.speaker.as_ref().is_none_or(|s| s.is_told(&prefix)),
+                // Only this reason passes by itself.
+                Some(decision) => !matches!(decision.reason, Reason::NotInKernel(_)),
+            }
+        })
+    }
+
+    /// The addresses that this node holds in blocks that are not its own, with the block of each; until the store has spoken,
+    /// also those of the last known good state.
+    pub(crate) fn borrowed(&self) -> BTreeMap<IpAddr, Prefix> {
+        let mut borrowed = if self.store_seen { BTreeMap::new() } else { self.found_borrowed.clone() };
+        borrowed.extend(self.ipam.borrowed());
+        borrowed
+    }
+
+    /// The blocks that are not to be announced, nor any part of them; until the store has spoken, also those of the last known
+    /// good state.
+    pub(crate) fn unexported(&self) -> BTreeSet<Prefix> {
+        let mut unexported = if self.store_seen { BTreeSet::new() } else { self.found_unexported.clone() };
+        unexported.extend(self.ipam.unexported());
+        unexported
     }
 
     pub(crate) fn pod_facts(&self) -> PodFacts {

@@ -5,10 +5,11 @@ use std::collections::VecDeque;
 use petiole_ipam::{AssignError, ReleaseTarget, Reply, RequestId};
 
 use super::{
-    Ask, Asker, Attach, Attachment, CniAnswer, CniFailure, CniFault, CniReply, Endpoint, EndpointState, OWN_IDS, Order,
-    PodAction, Pods, QUEUE_PATIENCE, RELEASE_AGAIN, ROUTE_PATIENCE, Stage, Step, Work,
+    ANNOUNCE_PATIENCE, Ask, Asker, Attach, Attachment, CniAnswer, CniFailure, CniFault, CniReply, Endpoint,
+    EndpointState, OWN_IDS, Order, PodAction, Pods, QUEUE_PATIENCE, RELEASE_AGAIN, ROUTE_PATIENCE, Stage, Step, Work,
 };
 use crate::effect::Effect;
+use crate::event::Event;
 use crate::input::{Done, EffectId};
 
 impl Pods {
@@ -146,8 +147,9 @@ impl Pods {
     /// Record and routes, both at once.
     fn finish(&mut self, key: &Attachment) {
         let Some(work) = self.works.get_mut(key) else { return };
-        let routed = work.endpoint.attach.addresses_only;
-        work.stage = Stage::Finishing { recorded: false, routed, deadline: self.now + ROUTE_PATIENCE };
+        let only = work.endpoint.attach.addresses_only;
+        let deadline = self.now + ROUTE_PATIENCE;
+        work.stage = Stage::Finishing { recorded: false, routed: only, announced: only, deadline };
         work.on_disk = true;
         let endpoint = work.endpoint.clone();
         self.changed = true;
@@ -166,9 +168,9 @@ impl Pods {
         let Some(work) = self.works.get_mut(key) else { return };
         let asker = work.asker;
         match (&mut work.stage, result) {
-            (Stage::Finishing { routed, .. }, Ok(())) => {
+            (Stage::Finishing { routed, deadline, .. }, Ok(())) => {
                 *routed = true;
-                self.finished(key);
+                *deadline = self.now + ANNOUNCE_PATIENCE;
             }
             (Stage::Finishing { .. }, Err(why)) => {
                 let words = format!("the kernel has no route to {:?}: {why}", work.endpoint.addresses);
@@ -178,9 +180,33 @@ impl Pods {
         }
     }
 
+    /// The endpoints whose routes the kernel has, and whose addresses the leaves may have to be told of.
+    pub(crate) fn announcing(&self) -> Vec<Endpoint> {
+        let announcing = |w: &&Work| matches!(w.stage, Stage::Finishing { routed: true, announced: false, .. });
+        self.works.values().filter(announcing).map(|w| w.endpoint.clone()).collect()
+    }
+
+    /// Whether there is any such endpoint.
+    pub(crate) fn is_announcing(&self) -> bool {
+        self.works.values().any(|w| matches!(w.stage, Stage::Finishing { routed: true, announced: false, .. }))
+    }
+
+    /// The leaves know all they have to of an endpoint, or did not take it in time.
+    pub(crate) fn handle_announced(&mut self, key: &Attachment, in_time: bool) {
+        let Some(work) = self.works.get_mut(key) else { return };
+        let Stage::Finishing { announced, .. } = &mut work.stage else { return };
+        *announced = true;
+        if !in_time {
+            let (container, interface) = (key.container.clone(), key.interface.clone());
+            let event = Event::BorrowedUntold { container, interface, addresses: work.endpoint.addresses.clone() };
+            self.push(Effect::Log(event));
+        }
+        self.finished(key);
+    }
+
     fn finished(&mut self, key: &Attachment) {
         let Some(work) = self.works.get_mut(key) else { return };
-        if !matches!(work.stage, Stage::Finishing { recorded: true, routed: true, .. }) {
+        if !matches!(work.stage, Stage::Finishing { recorded: true, routed: true, announced: true, .. }) {
             return;
         }
         work.stage = Stage::Live;

@@ -51,6 +51,8 @@ asn = 4200000011
     };
 }
 
+pub mod cni;
+
 pub const BOOT: &str = "boot-1";
 
 /// The leaf at the other end of an unnumbered link.
@@ -74,6 +76,9 @@ pub struct World {
     pub txns: usize,
     /// Who answers router solicitations on every link.
     pub router: Option<Ipv6Addr>,
+    /// What the kernel took of BGP's bytes is told only later.
+    pub clogged: bool,
+    untold: Vec<Input>,
     /// What the driver of router discovery was told, but for the messages.
     pub discovery: Vec<DiscoveryAction>,
     /// The BFD sessions there should be.
@@ -181,6 +186,8 @@ impl World {
             log: Vec::new(),
             txns: 0,
             router: None,
+            clogged: false,
+            untold: Vec::new(),
             discovery: Vec::new(),
             bfd: BTreeMap::new(),
             records: BTreeMap::new(),
@@ -454,7 +461,12 @@ impl World {
                             .handle_event(bgp::Event::Received { conn: *theirs, bytes: bytes.clone() }, self.now);
                     }
                 }
-                self.todo.push_back(Input::Bgp(bgp::Event::Written { conn, bytes: n }));
+                let written = Input::Bgp(bgp::Event::Written { conn, bytes: n });
+                if self.clogged {
+                    self.untold.push(written);
+                } else {
+                    self.todo.push_back(written);
+                }
             }
             bgp::Action::Close { conn } | bgp::Action::Reset { conn } => {
                 for leaf in self.leaves.values_mut() {
@@ -465,6 +477,13 @@ impl World {
             }
             bgp::Action::PauseReading { .. } | bgp::Action::ResumeReading { .. } => {}
         }
+    }
+
+    /// The kernel takes what waited in front of it.
+    pub fn unclog(&mut self) {
+        self.clogged = false;
+        self.todo.extend(std::mem::take(&mut self.untold));
+        self.settle();
     }
 
     fn pump_leaves(&mut self) {
