@@ -8,7 +8,7 @@ use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package, Package
 use crate::{nothing_in, tree};
 
 /// Crates without a runtime, a socket, a clock, dice or files, by folder.
-pub(crate) const PURE: &[&str] = &["prefix", "bgp", "bfd", "store", "ipam", "dataplane", "config", "node"];
+pub(crate) const PURE: &[&str] = &["prefix", "selector", "bgp", "bfd", "store", "ipam", "dataplane", "config", "node"];
 
 /// Libraries that bring the outside world in. A pure crate has none of them below it, at any depth.
 const WORLDLY: &[&str] = &[
