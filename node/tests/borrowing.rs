@@ -1,6 +1,7 @@
 //! Addresses out of other nodes' blocks: told to the leaves before ADD answers, and kept over restarts without the store.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
+#[macro_use]
 mod world;
 
 use std::collections::BTreeMap;
@@ -16,26 +17,16 @@ const THEIRS: &str = "10.123.150.0/26";
 const BORROWED: &str = "10.123.150.7";
 const HOST: &str = "10.123.150.7/32";
 
-const NODE: &str = r#"
-[node]
-name = "worker1"
-roles = ["worker"]
-router_id = "10.122.0.11"
-addresses = ["10.122.0.11/32"]
-
-[store]
-etcd = { endpoints = ["http://10.122.0.1:2379"] }
-
+const NODE: &str = worker!(
+    r#"
 [ipam]
 pools = [{ cidr = "10.123.128.0/17" }]
-
-[bgp]
-asn = 4200000011
 
 [[bgp.peer]]
 address = "10.122.101.0"
 asn = 65001
-"#;
+"#
+);
 
 fn seconds(n: u64) -> Duration {
     Duration::from_secs(n)

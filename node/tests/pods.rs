@@ -9,10 +9,11 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use petiole_node::pods::{
-    Attach, Attachment, CniAnswer, CniFailure, CniFault, CniId, CniReply, CniRequest, Endpoint, EndpointState,
+    Attach, Attachment, CniAnswer, CniFailure, CniFault, CniId, CniReply, CniRequest, EndpointState,
 };
 use petiole_node::store::value::{Block, Value as _};
 use proptest::prelude::*;
+use world::cni::{add, added, ask, attach, attachment, del};
 use world::{BOOT, Kernel, World, ip};
 
 const NODE: &str = worker!(
@@ -26,50 +27,11 @@ asn = 65001
 "#
 );
 
-fn attachment(container: &str) -> Attachment {
-    Attachment { container: container.to_owned(), interface: "eth0".to_owned() }
-}
-
-fn attach(container: &str) -> Attach {
-    Attach {
-        network: "petiole".to_owned(),
-        attachment: attachment(container),
-        netns: Some(format!("/run/netns/{container}")),
-        addresses_only: false,
-        pod: Some(("default".to_owned(), container.to_owned())),
-        ips: Vec::new(),
-        mac: None,
-        mtu: None,
-        pools: Vec::new(),
-    }
-}
-
-fn add(container: &str) -> CniRequest {
-    CniRequest::Add(Box::new(attach(container)))
-}
-
-fn del(container: &str) -> CniRequest {
-    CniRequest::Del(attachment(container))
-}
-
 fn started() -> World {
     let mut world = World::new(NODE);
     world.load_records(BTreeMap::new());
     world.run_for(Duration::from_secs(3));
     world
-}
-
-fn ask(world: &mut World, request: CniRequest) -> CniReply {
-    let id = world.cni(request);
-    world.settle();
-    world.cni_replies.get(&id).cloned().expect("no answer")
-}
-
-fn added(reply: CniReply) -> Endpoint {
-    match reply {
-        Ok(CniAnswer::Added(endpoint)) => *endpoint,
-        other => panic!("{other:?}"),
-    }
 }
 
 fn fault(reply: CniReply) -> CniFault {
