@@ -20,6 +20,7 @@ mod block;
 pub mod check;
 mod claim;
 mod held;
+mod life;
 mod plan;
 mod pools;
 pub mod problem;
@@ -33,6 +34,7 @@ mod view;
 mod want;
 
 pub use held::Held;
+use life::Life;
 use pools::Pools;
 pub use problem::{Exhausted, Problem};
 use reclaim::Reclaim;
@@ -69,6 +71,7 @@ pub struct Ipam {
     flights: BTreeMap<TxnId, Flight>,
     /// Transactions whose outcome is unknown, until they have been read back.
     doubts: BTreeMap<Slot, Flight>,
+    life: Life,
     next_txn: u64,
     outbox: VecDeque<(TxnId, Txn)>,
     queue: VecDeque<Pending>,
@@ -104,8 +107,10 @@ impl Ipam {
     /// An allocator that knows nothing yet; the seed is for jitter and for the identifiers of what it creates.
     #[must_use]
     pub fn new(settings: IpamSettings, seed: [u8; 32], now: Duration) -> Self {
+        let mut rng = ChaCha8Rng::from_seed(seed);
         Self {
-            rng: ChaCha8Rng::from_seed(seed),
+            life: Life::new(&settings.node, &mut rng),
+            rng,
             now,
             wall: 0,
             view: View::new(settings.node.clone()),
@@ -157,7 +162,11 @@ impl Ipam {
                     self.update_owned();
                 }
             }
-            Fact::InSync { .. } | Fact::Lost { .. } | Fact::Reset { .. } => self.update_owned(),
+            Fact::InSync { .. } | Fact::Lost { .. } => self.update_owned(),
+            Fact::Reset { .. } => {
+                self.life.end();
+                self.update_owned();
+            }
         }
     }
 
@@ -324,9 +333,11 @@ impl Ipam {
     /// What a transaction wrote or found is known at once; the watch may tell it later.
     fn learn(&mut self, slot: Slot, txn: &Txn, outcome: &TxnOutcome) {
         let at = outcome.revision;
+        self.life.learn(txn, outcome);
         let ops = if outcome.succeeded { &txn.then } else { &txn.otherwise };
         for (op, result) in ops.iter().zip(&outcome.results) {
             match (op, result) {
+                _ if self.life.is_key(op.key()) => {}
                 (Op::Put { key, value }, OpResult::Put) => {
                     let (key, value) = (key.clone(), value.clone());
                     let kv = KeyValue { key, value, create_revision: at, mod_revision: at };
@@ -360,7 +371,9 @@ impl Ipam {
             let was_owned = before.get(&cidr).is_some_and(|o| o.confirmed);
             // A block that names this node cannot become another's before its value changes. So an affinity that is being
             // taken away does not end an announcement: the repair, or the block's next value, decides.
-            if confirmed || (was_owned && self.settings.want_block) {
+            // Until then an agent before this one may still be giving it back.
+            let is_surely_ours = before.contains_key(&cidr) || self.is_known_in_this_life(cidr, entry.mod_revision);
+            if (confirmed && is_surely_ours) || (was_owned && self.settings.want_block) {
                 let (mod_revision, used, free) = (entry.mod_revision, entry.used, entry.free);
                 let is_exported = self.view.is_exported(cidr);
                 self.owned.insert(cidr, OwnedBlock { cidr, mod_revision, used, free, confirmed: true, is_exported });

@@ -32,6 +32,16 @@ impl Ipam {
         }
         self.read_back();
         self.create_pools();
+        if self.is_forgotten() {
+            self.take_note_away();
+            return;
+        }
+        if !self.life.is_lived() {
+            // A claim begins it along the way.
+            self.plan_claims();
+            self.begin_life();
+            return;
+        }
         // Requests may find that another block is wanted, and a claim that there is none, which answers the requests.
         for _ in 0..2 {
             self.plan_claims();
@@ -104,7 +114,7 @@ impl Ipam {
                 wants.push(any);
             }
             self.exhausted.retain(|w| w.family != family || wants.contains(w));
-            if wants.is_empty() || !self.is_ready(Slot::Claim(family)) {
+            if wants.is_empty() || !self.is_ready(Slot::Claim(family)) || self.is_life_beginning() {
                 continue;
             }
             for want in wants {
@@ -208,7 +218,11 @@ impl Ipam {
             return false;
         }
         let queue = std::mem::take(&mut self.queue);
-        let mut batch = Batch::new(&self.view, &self.pools, &self.read, &self.recent, &self.settings.node, self.wall);
+        let is_known = |cidr, at| self.is_known_in_this_life(cidr, at);
+        let known: BTreeSet<Prefix> =
+            self.view.kept().filter(|(c, e, _)| is_known(*c, e.mod_revision)).map(|(c, ..)| c).collect();
+        let batch = Batch::new(&self.view, &self.pools, &self.read, &self.recent, &self.settings.node, self.wall);
+        let mut batch = batch.relying_on(known);
         let mut planned = Vec::new();
         let mut waiting = VecDeque::new();
         let mut waiting_handles: BTreeSet<String> = BTreeSet::new();
@@ -259,7 +273,7 @@ impl Ipam {
         // What has no answer yet may still be carried out, and an answer that rests on its not having been would be wrong.
         // So its blocks are written again, and answers wait for that.
         unread.extend(self.fence.keys().filter_map(|cidr| batch.touch(*cidr)));
-        let txn = batch.into_txn();
+        let txn = batch.into_txn().map(|txn| self.bind(txn));
         self.queue = waiting;
         // What was read is for this plan only; what is still needed is read again, all of it at one revision.
         let read = std::mem::take(&mut self.read);
@@ -324,6 +338,7 @@ impl Ipam {
     /// Sends a transaction unless it just failed.
     pub(crate) fn submit(&mut self, slot: Slot, txn: Txn) {
         let part = self.part();
+        let txn = if matches!(slot, Slot::Pool(_) | Slot::Reclaim) { txn } else { self.bind(txn) };
         let state = self.slots.entry(slot).or_default();
         if state.last_failed.as_ref() == Some(&txn) {
             state.last_failed = None;

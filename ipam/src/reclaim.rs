@@ -89,16 +89,22 @@ impl Ipam {
         self.view.blocks.iter().filter(move |(_, e)| e.owner.as_ref().is_some_and(|o| o.is_host(node))).map(|(c, _)| *c)
     }
 
-    pub(crate) fn plan_reclaims(&mut self) {
-        if let Some(at) = self.view.forgotten.get(&self.settings.node) {
-            // Forgotten, and here.
-            let key = Key::forgotten(&self.settings.node);
-            let txn = Txn::new().unchanged(&key, at.mod_revision).delete(&key);
-            if self.is_ready(Slot::Reclaim) {
-                self.submit(Slot::Reclaim, txn);
-            }
-            return;
+    /// Whether it was this node that is gone for good, as an operator says.
+    pub(crate) fn is_forgotten(&self) -> bool {
+        self.view.forgotten.contains_key(&self.settings.node)
+    }
+
+    /// It is here. Until the note is gone its peers may free what it holds, so nothing else is done before.
+    pub(crate) fn take_note_away(&mut self) {
+        let key = Key::forgotten(&self.settings.node);
+        let Some(at) = self.view.forgotten.get(&self.settings.node) else { return };
+        let txn = Txn::new().unchanged(&key, at.mod_revision).delete(&key);
+        if self.is_ready(Slot::Reclaim) {
+            self.submit(Slot::Reclaim, txn);
         }
+    }
+
+    pub(crate) fn plan_reclaims(&mut self) {
         let due =
             self.reclaim.quiet.iter().find(|(node, at)| **at <= self.now && self.view.forgotten.contains_key(*node));
         let Some(node) = due.map(|(node, _)| node.clone()) else { return };
@@ -112,7 +118,8 @@ impl Ipam {
             }
             Step::Do(txn) => {
                 self.reclaim.read.clear();
-                self.submit(Slot::Reclaim, txn);
+                // What the node sent and is still under way comes too late from here on.
+                self.submit(Slot::Reclaim, txn.delete(Key::life(&node)));
             }
             Step::Stuck => self.reclaim.read.clear(),
         }

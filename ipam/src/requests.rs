@@ -73,6 +73,8 @@ pub(crate) struct Batch<'a> {
     /// What was read for this batch beyond the view.
     read: &'a BTreeMap<String, Option<KeyValue>>,
     recent: &'a Recent,
+    /// Blocks that cannot be written any more by what an agent before this one sent.
+    known: BTreeSet<Prefix>,
     node: &'a str,
     wall: UnixNanos,
     /// Whether what the node's blocks cannot give may come from others'.
@@ -95,7 +97,14 @@ impl<'a> Batch<'a> {
     ) -> Self {
         let (reserved, may_borrow) = (view.reserved(), false);
         let (blocks, guards, handles) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        Self { view, pools, read, recent, node, wall, may_borrow, reserved, blocks, guards, handles }
+        let known = BTreeSet::new();
+        Self { view, pools, read, recent, known, node, wall, may_borrow, reserved, blocks, guards, handles }
+    }
+
+    /// These blocks cannot be written any more by what an agent before this one sent: answers may rest on them as they are known.
+    pub(crate) fn relying_on(mut self, known: BTreeSet<Prefix>) -> Self {
+        self.known = known;
+        self
     }
 
     /// Like [`add`](Self::add) for a request that the node's own blocks cannot fulfil.
@@ -139,7 +148,7 @@ impl<'a> Batch<'a> {
 
     /// The transaction that carries the batch out; `None` when it changes nothing.
     pub(crate) fn into_txn(self) -> Option<Txn> {
-        if self.blocks.is_empty() {
+        if self.blocks.is_empty() && self.guards.is_empty() {
             return None;
         }
         let mut txn = Txn::new();
@@ -192,8 +201,14 @@ impl<'a> Batch<'a> {
             changed.insert(cidr, (revision, block));
         }
         let addresses: Vec<IpAddr> = request.families.iter().filter_map(|f| addresses.get(f).copied()).collect();
+        let held = addresses.iter().filter_map(|a: &IpAddr| self.view.kept().find(|(c, ..)| c.contains_addr(*a)));
+        let held: BTreeMap<Prefix, Revision> = held.map(|(cidr, entry, _)| (cidr, entry.mod_revision)).collect();
         if changed.is_empty() {
-            return Planned::Reply(Ok(addresses));
+            if held.keys().all(|cidr| self.known.contains(cidr)) {
+                return Planned::Reply(Ok(addresses));
+            }
+            self.guards.extend(held);
+            return Planned::Change(addresses);
         }
         let mut handle = match self.handle(&request.handle) {
             Known::Value(handle) => handle,
@@ -205,8 +220,7 @@ impl<'a> Batch<'a> {
             handle.1.add(*cidr);
         }
         // What it holds already may have been released by somebody whom the watch has not told of.
-        let held = addresses.iter().filter_map(|a: &IpAddr| self.view.kept().find(|(c, ..)| c.contains_addr(*a)));
-        self.guards.extend(held.map(|(cidr, entry, _)| (cidr, entry.mod_revision)));
+        self.guards.extend(held);
         self.handles.insert(request.handle.clone(), handle);
         self.blocks.extend(changed);
         Planned::Change(addresses)

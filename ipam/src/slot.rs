@@ -18,6 +18,8 @@ const MAX_CONFLICTS: u32 = 16;
 pub(crate) enum Slot {
     /// Create the pool with this range.
     Pool(Prefix),
+    /// Begin this life of the agent.
+    Life,
     /// Make block and affinity agree.
     Repair(Prefix),
     /// Give an empty block back.
@@ -35,6 +37,7 @@ impl Slot {
     pub(crate) fn purpose(self) -> String {
         match self {
             Self::Pool(cidr) => format!("create pool {cidr}"),
+            Self::Life => "write as the one agent of this node".to_owned(),
             Self::Repair(cidr) => format!("repair block {cidr}"),
             Self::Return(cidr) => format!("give back the empty block {cidr}"),
             Self::Reclaim => "free what a forgotten node held".to_owned(),

@@ -9,6 +9,7 @@ mod borrowing;
 mod calico;
 mod cases;
 mod choice;
+mod lives;
 mod reclaim;
 mod simulation;
 mod spare;

@@ -99,8 +99,8 @@ impl View {
     /// Takes in a fact of the watch.
     pub(crate) fn fact(&mut self, fact: &Fact) {
         match fact {
-            Fact::Put(kv) => self.told(&kv.key, Some(kv), kv.mod_revision),
-            Fact::Deleted { key, mod_revision } => self.told(key, None, *mod_revision),
+            Fact::Put(kv) => self.tell(&kv.key, Some(kv), kv.mod_revision),
+            Fact::Deleted { key, mod_revision } => self.tell(key, None, *mod_revision),
             Fact::InSync { revision } => {
                 self.settle(*revision);
                 self.in_sync = true;
@@ -131,7 +131,7 @@ impl View {
         self.apply(key, kv);
     }
 
-    fn told(&mut self, key: &str, kv: Option<&KeyValue>, mod_revision: Revision) {
+    fn tell(&mut self, key: &str, kv: Option<&KeyValue>, mod_revision: Revision) {
         if key.starts_with(IPAM_PREFIX) {
             self.told = self.told.max(mod_revision);
         }
@@ -158,6 +158,11 @@ impl View {
                 self.apply(&key, None);
             }
         }
+    }
+
+    /// Everything of IPAM before this revision has been told.
+    pub(crate) const fn told(&self) -> Revision {
+        self.told
     }
 
     fn holds(&self, key: &str) -> bool {

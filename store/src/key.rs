@@ -24,6 +24,7 @@ pub const OWN_PREFIX: &str = "/petiole/v1/";
 pub const FORGOTTEN_PREFIX: &str = "/petiole/v1/forgotten/";
 
 const FORGOTTEN: &str = "forgotten/";
+const LIVES: &str = "lives/";
 
 const BLOCKS_PREFIX: &str = "/calico/ipam/v2/assignment/";
 const HOST_PREFIX: &str = "/calico/ipam/v2/host/";
@@ -171,6 +172,12 @@ impl Key {
     #[must_use]
     pub fn forgotten(node: &str) -> Self {
         Self::Own(format!("{FORGOTTEN}{node}"))
+    }
+
+    /// The key that each life of a node's agent writes before it relies on anything, and binds what it writes to.
+    #[must_use]
+    pub fn life(node: &str) -> Self {
+        Self::Own(format!("{LIVES}{node}"))
     }
 
     /// The node that this key says is gone for good.

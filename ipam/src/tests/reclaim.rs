@@ -61,7 +61,7 @@ fn a_forgotten_nodes_things_are_freed_once_after_the_grace_time() {
         world.be_punctual();
         world.run();
         assert_eq!((held(&world), world.blocks().len()), (0, 3));
-        assert!(world.keys("/petiole/v1/").is_empty(), "the note goes last");
+        assert!(world.keys("/petiole/v1/forgotten/").is_empty(), "the note goes last");
         let kvs: Vec<KeyValue> = world.store.list("").cloned().collect();
         assert_eq!(check(&kvs, None, world.wall()), []);
         world.check();
@@ -95,7 +95,7 @@ fn a_node_that_lives_takes_the_note_away() {
     world.run();
     world.transact(&forget("n0", Vec::new(), 1));
     world.run();
-    assert!(world.keys("/petiole/v1/").is_empty());
+    assert!(world.keys("/petiole/v1/forgotten/").is_empty());
     assert_eq!(owned(&world, n).len(), 1);
 }
 

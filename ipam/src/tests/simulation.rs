@@ -18,9 +18,6 @@ struct Cluster {
     holds: BTreeMap<String, BTreeSet<IpAddr>>,
     /// Handles of which nobody knows; the runtime gives them back.
     unsure: BTreeSet<(usize, String)>,
-    /// Handles that a crash left in doubt at any time: what a dead agent sent may be carried out after its successor answered
-    /// that nothing is held, and is found by the repair from local truth.
-    doubtful: BTreeSet<(usize, String)>,
     last_id: u64,
 }
 
@@ -46,15 +43,7 @@ impl Cluster {
                 world.worker(&format!("worker{i}"), &pools);
             }
         }
-        Self {
-            world,
-            pools,
-            calicos,
-            holds: BTreeMap::new(),
-            unsure: BTreeSet::new(),
-            doubtful: BTreeSet::new(),
-            last_id: 0,
-        }
+        Self { world, pools, calicos, holds: BTreeMap::new(), unsure: BTreeSet::new(), last_id: 0 }
     }
 
     fn size(&self) -> usize {
@@ -121,7 +110,6 @@ impl Cluster {
     fn lost(&mut self, n: usize, handles: Vec<String>) {
         for handle in handles {
             self.holds.remove(&handle);
-            self.doubtful.insert((n, handle.clone()));
             self.unsure.insert((n, handle));
         }
     }
@@ -177,9 +165,7 @@ impl Cluster {
         self.world.run();
         self.hear();
         // Who does not know whether a pod was wired gives it back, as a runtime does.
-        let strays = self.doubtful.iter().filter(|(_, h)| !self.holds.contains_key(h));
-        let strays: BTreeSet<(usize, String)> = self.unsure.iter().chain(strays).cloned().collect();
-        for (n, handle) in strays {
+        for (n, handle) in self.unsure.clone() {
             let n = if self.world.is_alive(n) { n } else { 0 };
             self.ask(n, release(&handle));
             self.unsure.remove(&(n, handle));

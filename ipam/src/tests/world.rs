@@ -64,7 +64,8 @@ impl World {
 
     pub(super) fn worker(&mut self, name: &str, pools: &[PoolSpec]) -> usize {
         let settings = IpamSettings { node: name.to_owned(), want_block: true, pools: pools.to_vec() };
-        let seed = [self.nodes.len() as u8; 32];
+        let mut seed = [0; 32];
+        seed[..8].copy_from_slice(&(self.nodes.len() as u64).to_le_bytes());
         let prefixes = WATCHED_PREFIXES.iter().map(|p| (*p).to_owned()).collect();
         self.nodes.push(Node {
             name: name.to_owned(),

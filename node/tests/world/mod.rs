@@ -362,7 +362,9 @@ impl World {
             kernel.routes.clear();
         }
         let mut world = Self::start(text, self.store_up.then(|| self.store.clone()), kernel, self.saved, boot);
-        world.store = self.store;
+        if !self.store_up {
+            world.store = self.store;
+        }
         world.next_cni = self.next_cni;
         world.load_records(self.records);
         world
