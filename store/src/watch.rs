@@ -34,7 +34,7 @@ const RETRY_MIN: Duration = Duration::from_millis(100);
 /// The longest pause between retries.
 const RETRY_MAX: Duration = Duration::from_secs(10);
 /// A compaction hits every watcher of the fleet at once: their lists are spread over this long.
-const COMPACTED_SPREAD: Duration = Duration::from_secs(5);
+const COMPACTED_SPREAD: Duration = Duration::from_secs(20);
 /// A list whose revision went back is repeated after this long before it is believed.
 const CONFIRM_RESET: Duration = Duration::from_secs(1);
 /// How often everything is read again although nothing failed (0.75 to 1.25 times this).

@@ -3,8 +3,10 @@
 mod diagnosis;
 mod embedded;
 mod etcd;
+mod heartbeat;
 mod login;
 mod members;
+mod quiet;
 mod words;
 
 use std::path::Path;

@@ -60,9 +60,15 @@ impl Cluster {
     }
 
     /// Stopped in the middle of whatever it does: its connections stay open and say nothing.
-    pub(crate) fn freeze(&mut self, n: usize) {
+    pub(crate) fn freeze(&self, n: usize) {
         let process = self.members[n].process.as_ref().unwrap();
         kill_process(Pid::from_child(process), Signal::STOP).unwrap();
+    }
+
+    /// Goes on where it was stopped.
+    pub(crate) fn thaw(&self, n: usize) {
+        let process = self.members[n].process.as_ref().unwrap();
+        kill_process(Pid::from_child(process), Signal::CONT).unwrap();
     }
 
     pub(crate) fn restart(&mut self, n: usize) {
@@ -94,7 +100,7 @@ impl Cluster {
         self.members[n].process = Some(process);
     }
 
-    fn await_healthy(&self, n: usize) {
+    pub(crate) fn await_healthy(&self, n: usize) {
         let deadline = Instant::now() + Duration::from_secs(30);
         let port = self.members[n].client;
         while Instant::now() < deadline {

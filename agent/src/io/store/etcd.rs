@@ -14,9 +14,11 @@ use petiole_node::store::watch::{WatchAction, WatchEnd, WatchEvent, WatchId};
 use petiole_node::store::{Change, Compare, KeyValue, Op, OpResult, Revision, StoreError, Txn, TxnOutcome};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
+use tokio::time::Instant;
 
 use super::login::Why;
 use super::members::{Member, Members};
+use super::quiet::{Due, Quiet};
 use super::{Order, done, words};
 
 /// Keys a page: a few megabytes of the largest values there are.
@@ -28,8 +30,6 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const TXN_PATIENCE: Duration = Duration::from_secs(2);
 /// No answer of etcd is larger; the library's own limit is less than a page of full blocks.
 const LARGEST: usize = 256 << 20;
-/// The id in answers to requests that belong to no watch (etcd `clientv3.InvalidWatchID`).
-const NO_WATCH: i64 = -1;
 
 /// Serve orders until nobody can order any more.
 pub(super) async fn run(
@@ -38,7 +38,7 @@ pub(super) async fn run(
     mut orders: mpsc::UnboundedReceiver<Order>,
     inputs: mpsc::Sender<Input>,
 ) {
-    let members = Arc::new(Members::new(settings, spread));
+    let members = Arc::new(Members::new(settings, spread, inputs.clone()));
     let mut running: BTreeMap<WatchId, AbortOnDrop> = BTreeMap::new();
     while let Some(order) = orders.recv().await {
         running.retain(|_, task| !task.0.is_finished());
@@ -111,7 +111,7 @@ async fn ask_txn(members: &Members, member: &Member, txn: &Txn) -> Result<TxnOut
     let mut kv = member.client.kv_client().max_decoding_message_size(LARGEST);
     let unknown = |why| Err(Asked::Failed(StoreError::Unknown(why)));
     let answer = tokio::select! {
-        answer = tokio::time::timeout(TXN_PATIENCE, kv.txn(request(txn))) => answer,
+        answer = member.answer(tokio::time::timeout(TXN_PATIENCE, kv.txn(request(txn)))) => answer,
         why = member.failed() => return unknown(why),
     };
     match answer {
@@ -233,7 +233,7 @@ async fn ask_page(
 ) -> Result<etcd_client::GetResponse, Asked<String>> {
     let mut kv = member.client.kv_client().max_decoding_message_size(LARGEST);
     let answer = tokio::select! {
-        answer = tokio::time::timeout(PATIENCE, kv.get(from, Some(options))) => answer,
+        answer = member.answer(tokio::time::timeout(PATIENCE, kv.get(from, Some(options)))) => answer,
         why = member.failed() => return Err(Asked::Failed(why)),
     };
     match answer {
@@ -307,14 +307,31 @@ async fn follow(
     let options = WatchOptions::new().with_prefix().with_start_revision(from).with_progress_notify();
     let mut client = member.client.watch_client().max_decoding_message_size(LARGEST);
     let follow = async {
-        let opened = tokio::time::timeout(PATIENCE, client.watch(prefix, Some(options))).await;
+        let opened = member.answer(tokio::time::timeout(PATIENCE, client.watch(prefix, Some(options)))).await;
         let mut stream = match opened {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => return Err(broken(members, member, &error)),
             Err(_) => return Err(WatchEnd::Disconnected(format!("{} does not open a watch", member.endpoint))),
         };
+        let mut quiet = Quiet::new(members.spread ^ id.0, Instant::now());
         loop {
-            match stream.message().await {
+            let message = tokio::select! {
+                message = stream.message() => message,
+                () = tokio::time::sleep_until(quiet.until()) => match quiet.due(Instant::now()) {
+                    Due::Ask => {
+                        if let Err(error) = stream.request_progress().await {
+                            return Err(broken(members, member, &error));
+                        }
+                        continue;
+                    }
+                    Due::GiveUp => {
+                        let why = format!("{} says nothing on the watch of {prefix}", member.endpoint);
+                        return Err(WatchEnd::Disconnected(why));
+                    }
+                },
+            };
+            quiet.heard(Instant::now());
+            match message {
                 Ok(Some(answer)) => {
                     let (event, end) = translate(id, &answer);
                     if let Some(event) = event {
@@ -357,12 +374,10 @@ fn translate(id: WatchId, answer: &WatchResponse) -> (Option<WatchEvent>, Option
     if answer.created() {
         return (Some(WatchEvent::Started { id, revision }), None);
     }
-    if answer.watch_id() == NO_WATCH {
-        return (None, None);
-    }
     let changes: Vec<Change> = answer.events().iter().filter_map(change).collect();
     let event = match (changes.is_empty(), answer.events().is_empty()) {
         (false, _) => WatchEvent::Changes { id, revision, changes },
+        // Also what answers a question, which belongs to no watch: there is one watch on each stream.
         (true, true) => WatchEvent::Progress { id, revision },
         // Only keys that are no text: none of ours.
         (true, false) => return (None, None),

@@ -2,8 +2,7 @@
 //!
 //! One member at a time carries everything, because a balancer over several keeps handing requests to a dead one until each
 //! has failed. When it fails, all members are asked, each a little later than the one before, and the first that answers and
-//! knows a leader is used. A member that went silent is noticed by a question every second: HTTP/2 pings cannot do that, for
-//! etcd hangs up on clients that send them more often than every five seconds (`--grpc-keepalive-min-time`).
+//! knows a leader is used. Whether it still answers is asked seldom while nothing else is, and at once when an answer is late.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -12,28 +11,29 @@ use std::time::Duration;
 use etcd_client::{Certificate, Client, ConnectOptions, Identity, TlsOptions};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
+use petiole_node::Input;
 use petiole_node::config::EtcdSettings;
-use tokio::sync::{Mutex, watch};
+use tokio::sync::{Mutex, Notify, mpsc, watch};
 use tokio::time::Instant;
 
+use super::heartbeat::{self, Alarms};
 use super::login::{Login, Token, Why};
 use super::{diagnosis, words};
 use crate::io::tls;
 
 /// How long a member may take to accept a connection and answer the first question.
-const PATIENCE: Duration = Duration::from_millis(1500);
+pub(super) const PATIENCE: Duration = Duration::from_millis(1500);
+/// An answer that takes longer makes one ask whether the member is still there.
+const LATE: Duration = Duration::from_millis(300);
 /// How much later the next member is asked.
 const STAGGER: Duration = Duration::from_millis(150);
-/// Between two questions whether the member still answers.
-const HEARTBEAT: Duration = Duration::from_secs(1);
-/// Within etcd's limit for pings; for connections on which nothing is asked.
-const KEEP_ALIVE: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(3));
-
 /// The cluster's members, as configured.
 pub(super) struct Members {
     pub(super) settings: EtcdSettings,
+    pub(super) spread: u64,
     current: Mutex<Current>,
     login: Login,
+    alarms: Alarms,
 }
 
 struct Current {
@@ -49,6 +49,7 @@ pub(super) struct Member {
     pub(super) endpoint: String,
     health: Arc<watch::Sender<Option<String>>>,
     token: Arc<Token>,
+    doubt: Arc<Notify>,
 }
 
 impl Member {
@@ -72,6 +73,21 @@ impl Member {
         }
     }
 
+    /// Wait for an answer; when it is late, have the member asked whether it is still there.
+    pub(super) async fn answer<F: Future>(&self, answer: F) -> F::Output {
+        let mut answer = std::pin::pin!(answer);
+        if let Ok(answer) = tokio::time::timeout(LATE, &mut answer).await {
+            return answer;
+        }
+        self.doubt.notify_one();
+        answer.await
+    }
+
+    /// Ends when an answer is late.
+    pub(super) async fn doubted(&self) {
+        self.doubt.notified().await;
+    }
+
     /// When the token that requests carry was given.
     pub(super) async fn token(&self) -> Option<Instant> {
         self.token.given().await
@@ -83,10 +99,11 @@ impl Member {
 }
 
 impl Members {
-    pub(super) fn new(settings: EtcdSettings, spread: u64) -> Self {
+    pub(super) fn new(settings: EtcdSettings, spread: u64, inputs: mpsc::Sender<Input>) -> Self {
         let count = u64::try_from(settings.endpoints.len().max(1)).unwrap_or(1);
         let first = usize::try_from(spread % count).unwrap_or(0);
-        Self { settings, current: Mutex::new(Current { first, member: None }), login: Login::default() }
+        let current = Mutex::new(Current { first, member: None });
+        Self { settings, spread, current, login: Login::default(), alarms: Alarms::new(inputs) }
     }
 
     /// The member in use, or a new one. Callers that come while one is looked for wait for the same.
@@ -105,7 +122,7 @@ impl Members {
         let (at, member) = self.find(current.first).await?;
         current.first = at;
         current.member = Some(member.clone());
-        tokio::spawn(heartbeat(member.clone(), self.settings.clone()));
+        tokio::spawn(heartbeat::run(member.clone(), self.settings.clone(), self.alarms.clone(), self.spread));
         Ok(member)
     }
 
@@ -153,10 +170,11 @@ impl Members {
                     "{endpoint} has no leader: fewer than half of the etcd members can be reached from it"
                 ));
             }
-            Ok(Ok(_)) => {}
+            Ok(Ok(status)) => self.alarms.report(&endpoint, status.errors()).await,
         }
         self.login.log_in(&mut client, &endpoint, &self.settings).await?;
-        Ok(Member { client, endpoint, health: Arc::new(watch::Sender::new(None)), token: Arc::new(Token::new()) })
+        let (health, token) = (Arc::new(watch::Sender::new(None)), Arc::new(Token::new()));
+        Ok(Member { client, endpoint, health, token, doubt: Arc::default() })
     }
 
     /// After etcd refused a request of this node's user: log in again, unless somebody has since the token `seen`. True if the
@@ -176,34 +194,8 @@ impl Members {
     }
 }
 
-/// Ask every second whether the member still answers and knows a leader; ends with the member.
-async fn heartbeat(member: Member, settings: EtcdSettings) {
-    let mut client = member.client.clone();
-    let beat = async {
-        loop {
-            tokio::time::sleep(HEARTBEAT).await;
-            match tokio::time::timeout(PATIENCE, client.status()).await {
-                Err(_) => return format!("{} has stopped answering", member.endpoint),
-                // It answers; whoever has something to ask logs in.
-                Ok(Err(e)) if words::is(&e, words::STALE_TOKEN) => {}
-                Ok(Err(e)) => return words::describe(&e, &member.endpoint, &settings),
-                Ok(Ok(status)) if status.leader() == 0 => return format!("{} has lost its leader", member.endpoint),
-                Ok(Ok(_)) => {}
-            }
-        }
-    };
-    tokio::select! {
-        why = beat => member.fail(&why),
-        _ = member.failed() => {}
-    }
-}
-
 fn options(settings: &EtcdSettings, endpoint: &str) -> Result<ConnectOptions, String> {
-    let options = ConnectOptions::new()
-        .with_connect_timeout(PATIENCE)
-        .with_keep_alive(KEEP_ALIVE.0, KEEP_ALIVE.1)
-        .with_keep_alive_while_idle(true)
-        .with_require_leader(true);
+    let options = ConnectOptions::new().with_connect_timeout(PATIENCE).with_require_leader(true);
     if !endpoint.starts_with("https://") {
         return Ok(options);
     }

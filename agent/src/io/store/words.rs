@@ -49,6 +49,28 @@ pub(super) fn denied(member: &str, settings: &EtcdSettings, verb: &str, key: &st
     )
 }
 
+/// What the errors in a member's status mean; empty when there are none (etcd `maintenance.go`, `pb.StatusResponse.Errors`).
+pub(super) fn alarm(member: &str, errors: &[String]) -> String {
+    let said = |alarm: &str| errors.iter().any(|error| error.contains(alarm));
+    if said("NOSPACE") {
+        return no_space(member);
+    }
+    if said("CORRUPT") {
+        return format!(
+            "{member}: the members of etcd do not hold the same data (CORRUPT alarm), so that nothing can be written: replace the \
+             member that differs, then run etcdctl alarm disarm"
+        );
+    }
+    String::new()
+}
+
+fn no_space(member: &str) -> String {
+    format!(
+        "{member}: the database of etcd has reached its quota, so that nothing can be written: compact and defragment it (etcdctl \
+         compact, etcdctl defrag), or raise --quota-backend-bytes, then run etcdctl alarm disarm"
+    )
+}
+
 /// A member wants to know who this is.
 pub(super) fn no_login(member: &str) -> String {
     format!(
@@ -98,10 +120,7 @@ pub(super) fn describe(error: &Error, member: &str, settings: &EtcdSettings) -> 
         Error::GRpcStatus(status) => match status.message() {
             NO_LEADER => format!("{member} has no leader: fewer than half of the etcd members can be reached from it"),
             NO_USER => no_login(member),
-            NO_SPACE => format!(
-                "{member}: the database of etcd has reached its quota, so that nothing can be written: compact and defragment it \
-                 (etcdctl compact, etcdctl defrag), or raise --quota-backend-bytes, then run etcdctl alarm disarm"
-            ),
+            NO_SPACE => no_space(member),
             message if message.starts_with("etcdserver: ") => {
                 format!("{member}: {}", message.trim_start_matches("etcdserver: "))
             }

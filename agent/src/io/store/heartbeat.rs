@@ -1,0 +1,91 @@
+//! Whether the member in use still answers, knows a leader, and can write.
+//!
+//! What is asked here is nearly all that an idle node costs etcd, so it is asked seldom, and a fleet that started at the same
+//! moment is spread. HTTP/2 pings would not do: etcd hangs up on clients that send them often (`--grpc-keepalive-min-time`), and
+//! they say nothing of a leader. Time is monotonic here: a clock that is set changes nothing.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use petiole_node::Input;
+use petiole_node::config::EtcdSettings;
+use tokio::sync::{Mutex, mpsc};
+
+use super::members::{Member, PATIENCE};
+use super::words;
+
+/// Between two questions while nothing else is asked: 0.8 to 1.2 times this.
+const IDLE: Duration = Duration::from_secs(15);
+/// Between two questions while answers are late.
+const BUSY: Duration = Duration::from_secs(1);
+
+/// Ask whether the member still answers until it does not, or has failed otherwise.
+pub(super) async fn run(member: Member, settings: EtcdSettings, alarms: Alarms, spread: u64) {
+    let mut client = member.client.clone();
+    let beat = async {
+        // The first one anywhere in the interval.
+        let mut pause = pause(spread, 0, Duration::ZERO, IDLE);
+        let mut round = 0;
+        loop {
+            round += 1;
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = member.doubted() => {}
+            }
+            match tokio::time::timeout(PATIENCE, client.status()).await {
+                Err(_) => return format!("{} has stopped answering", member.endpoint),
+                // It answers; whoever has something to ask logs in.
+                Ok(Err(e)) if words::is(&e, words::STALE_TOKEN) => {}
+                Ok(Err(e)) => return words::describe(&e, &member.endpoint, &settings),
+                Ok(Ok(status)) if status.leader() == 0 => return format!("{} has lost its leader", member.endpoint),
+                Ok(Ok(status)) => alarms.report(&member.endpoint, status.errors()).await,
+            }
+            tokio::time::sleep(BUSY).await;
+            pause = self::pause(spread, round, IDLE.mul_f32(0.8), IDLE.mul_f32(1.2)).saturating_sub(BUSY);
+        }
+    };
+    tokio::select! {
+        why = beat => member.fail(&why),
+        _ = member.failed() => {}
+    }
+}
+
+/// Somewhere between two durations, the same for the same node and round.
+pub(super) fn pause(spread: u64, round: u64, from: Duration, to: Duration) -> Duration {
+    let span = u64::try_from(to.saturating_sub(from).as_millis()).unwrap_or(u64::MAX);
+    from + Duration::from_millis(mix(spread ^ mix(round)) % span.max(1))
+}
+
+/// The finalizer of SplitMix64.
+const fn mix(x: u64) -> u64 {
+    let x = x.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    x ^ (x >> 31)
+}
+
+/// The alarms of the cluster: etcd says them with each status, and every client hears of the change.
+#[derive(Clone)]
+pub(super) struct Alarms {
+    inputs: mpsc::Sender<Input>,
+    told: Arc<Mutex<String>>,
+}
+
+impl Alarms {
+    pub(super) fn new(inputs: mpsc::Sender<Input>) -> Self {
+        Self { inputs, told: Arc::default() }
+    }
+
+    /// What a member says is wrong, if that is news.
+    pub(super) async fn report(&self, member: &str, errors: &[String]) {
+        let what = words::alarm(member, errors);
+        let mut told = self.told.lock().await;
+        if *told != what {
+            told.clone_from(&what);
+            let _ = self.inputs.send(Input::Trouble { part: "etcd".to_owned(), what }).await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
