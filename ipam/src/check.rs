@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use petiole_prefix::Prefix;
 use petiole_store::key::{Key, Owner};
-use petiole_store::value::{Affinity, AffinityState, Block, Handle, IpamConfig, Pool, Value};
+use petiole_store::value::{Affinity, AffinityState, Attribute, Block, Handle, IpamConfig, Pool, Value};
 use petiole_store::{KeyError, KeyValue, Revision, Txn, UnixNanos};
 use serde::{Deserialize, Serialize};
 
@@ -25,8 +25,29 @@ pub use held::{HeldAddress, held};
 pub struct Endpoints {
     /// The node's name.
     pub node: String,
+    /// The attribute of addresses that its agent gave to pods: others are not looked at.
+    pub mark: (String, String),
     /// Handle to the addresses that its pod uses.
     pub held: BTreeMap<String, BTreeSet<IpAddr>>,
+    /// Handles with which something is being done: nothing follows for them.
+    pub under_way: BTreeSet<String>,
+}
+
+impl Endpoints {
+    /// What held all the time between two looks: whatever differs was under way.
+    #[must_use]
+    pub fn steady(before: &Self, mut after: Self) -> Self {
+        let differs = |handle: &&String| before.held.get(*handle) != after.held.get(*handle);
+        let changed: BTreeSet<String> = before.held.keys().chain(after.held.keys()).filter(differs).cloned().collect();
+        after.held.retain(|handle, _| !changed.contains(handle) && !before.under_way.contains(handle));
+        after.under_way.extend(changed.into_iter().chain(before.under_way.iter().cloned()));
+        after
+    }
+
+    fn gave(&self, attribute: &Attribute) -> bool {
+        let said = |key: &str| attribute.secondary.get().and_then(|s| s.get(key));
+        crate::view::node_of(attribute).is_some_and(|n| n == self.node) && said(&self.mark.0) == Some(&self.mark.1)
+    }
 }
 
 /// A contradiction, and the transaction that removes it where that is surely right.
@@ -317,12 +338,12 @@ impl Snapshot {
             }
         }
         for (_, block) in self.blocks.values() {
-            let here = block.live().filter(|(_, a)| crate::view::node_of(a).is_some_and(|n| n == endpoints.node));
-            for (ordinal, attribute) in here {
+            for (ordinal, attribute) in block.live().filter(|(_, a)| endpoints.gave(a)) {
                 let (Some(address), Some(handle)) = (block.address(ordinal), attribute.handle_id.get()) else {
                     continue;
                 };
-                if !endpoints.held.get(handle).is_some_and(|held| held.contains(&address)) {
+                let is_used = endpoints.held.get(handle).is_some_and(|held| held.contains(&address));
+                if !is_used && !endpoints.under_way.contains(handle) {
                     report(found, Finding::AddressWithoutEndpoint { handle: handle.clone(), address });
                 }
             }

@@ -63,6 +63,8 @@ fn translate(finding: Finding) -> Vec<(&'static str, String)> {
         | Finding::SizeDiffers { .. }
         | Finding::AttributesUnused { .. }
         | Finding::EndpointWithoutAddress { .. }
+        | Finding::EndpointWithoutInterface { .. }
+        | Finding::InterfaceWithoutEndpoint { .. }
         | Finding::AddressWithoutEndpoint { .. } => Vec::new(),
     }
 }

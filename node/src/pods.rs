@@ -33,12 +33,14 @@ mod join;
 mod repair;
 mod steps;
 mod types;
+mod witness;
 
 pub(crate) use types::MARK;
 pub use types::{
     Attach, Attachment, CniAnswer, CniFailure, CniFault, CniId, CniReply, CniRequest, Endpoint, EndpointState,
     FoundEndpoints, GATEWAY_V4, GATEWAY_V6, HOST_MAC,
 };
+pub(crate) use witness::Witness;
 
 /// How long the kernel may take to confirm a route.
 const ROUTE_PATIENCE: Duration = Duration::from_secs(5);

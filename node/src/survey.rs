@@ -1,6 +1,6 @@
 //! Questions about the whole cluster's addresses: the keyspace is listed for each, and what is found can be set right.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use petiole_ipam::check::{self, Found};
 use petiole_ipam::{WATCHED_PREFIXES, reclaim};
@@ -10,6 +10,7 @@ use petiole_store::{KeyValue, StoreError, TxnOutcome, WatchAction, WatchEvent, W
 use crate::effect::Effect;
 use crate::input::{EffectId, QueryId};
 use crate::node::Node;
+use crate::pods::Witness;
 use crate::view::{Answer, CheckView, FindingView, RepairView, ShowView};
 
 /// What is wanted of a survey.
@@ -30,6 +31,8 @@ struct Survey {
     query: QueryId,
     purpose: Purpose,
     lists: Vec<WatchId>,
+    /// This node's pods when the lists were asked for.
+    witness: Witness,
     kvs: Vec<KeyValue>,
     findings: Vec<FindingView>,
     /// Repairs under way, each with its place in the findings.
@@ -56,8 +59,9 @@ impl Node {
             lists.push(id);
             self.push(Effect::Store(WatchAction::List { id, prefix: prefix.to_owned() }));
         }
+        let witness = self.pods.witness(&self.settings.node.name);
         let (kvs, findings, repairs) = (Vec::new(), Vec::new(), BTreeMap::new());
-        self.surveys.open.push(Survey { query, purpose, lists, kvs, findings, repairs });
+        self.surveys.open.push(Survey { query, purpose, lists, witness, kvs, findings, repairs });
     }
 
     /// Writes down that a node is gone for good.
@@ -112,11 +116,19 @@ impl Node {
             }
             Purpose::Check { repair } => repair,
         };
-        let found = check::check(&survey.kvs, None, self.now.wall);
+        let witness = Witness::steady(&survey.witness, self.pods.witness(&self.settings.node.name));
+        let mut found = check::check(&survey.kvs, Some(&witness.endpoints), self.now.wall);
+        if self.dataplane.is_mirrored() {
+            let links: BTreeSet<&str> = self.dataplane.links().map(|l| l.name.as_str()).collect();
+            let wrong = witness.against(&links);
+            found.extend(wrong.into_iter().map(|finding| Found { finding, repair: None }));
+        }
         let mut repairs = BTreeMap::new();
         let mut findings = Vec::new();
         for Found { finding, repair: txn } in found {
             let state = match (&txn, repair) {
+                (None, true) if self.pods.mend(&finding) => RepairView::Begun,
+                (None, false) if self.pods.can_mend(&finding) => RepairView::Possible,
                 (None, _) => RepairView::No,
                 (Some(_), _) => RepairView::Possible,
             };
@@ -166,7 +178,13 @@ impl Node {
         let Some(survey) = self.surveys.open.get_mut(at) else { return };
         let findings = std::mem::take(&mut survey.findings);
         let clean = findings.iter().all(|f| f.repair == RepairView::Done);
-        self.answer_survey(at, Answer::Check(CheckView { clean, findings }));
+        let kernel = if self.dataplane.is_mirrored() { "and interfaces" } else { "(its interfaces are not read yet)" };
+        let scope = format!(
+            "all of the store's IPAM keys, and the pods {kernel} of {0}; what other nodes' containers use cannot be seen from {0}: \
+             run it there too",
+            self.settings.node.name
+        );
+        self.answer_survey(at, Answer::Check(CheckView { clean, scope, findings }));
     }
 
     fn answer_survey(&mut self, at: usize, answer: Answer) {

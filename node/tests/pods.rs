@@ -11,7 +11,9 @@ use std::time::Duration;
 use petiole_node::pods::{
     Attach, Attachment, CniAnswer, CniFailure, CniFault, CniId, CniReply, CniRequest, EndpointState,
 };
+use petiole_node::prefix::Family;
 use petiole_node::store::value::{Block, Value as _};
+use petiole_node::view::{Answer, FindingView, Query, RepairView};
 use proptest::prelude::*;
 use world::cni::{add, added, ask, attach, attachment, del};
 use world::{BOOT, Kernel, World, ip};
@@ -242,6 +244,74 @@ fn an_interface_that_disappears_frees_its_addresses_only_after_a_while() {
     assert_eq!(held(&world).len(), 2);
     world.run_for(Duration::from_secs(70));
     nothing_is_left(&world);
+}
+
+fn checked(world: &mut World, repair: bool) -> Vec<(String, RepairView)> {
+    let Answer::Check(view) = world.ask(Query::Check { repair }) else { panic!("no view") };
+    assert_eq!(view.clean, view.findings.is_empty());
+    assert!(view.scope.contains("worker1"));
+    let kind = |v: &FindingView| serde_json::to_value(v).unwrap()["kind"].as_str().unwrap().to_owned();
+    view.findings.iter().map(|v| (kind(v), v.repair)).collect()
+}
+
+#[test]
+fn check_holds_this_nodes_pods_against_store_and_kernel() {
+    let mut world = started();
+    let endpoint = added(ask(&mut world, add("c1")));
+    assert_eq!(checked(&mut world, false), []);
+    let one = |kind: &str, repair| vec![(kind.to_owned(), repair)];
+
+    // Its namespace is gone.
+    let gone = world.kernel.unplug(&endpoint.host).remove(0);
+    world.kernel_event(gone);
+    world.settle();
+    assert_eq!(checked(&mut world, false), one("endpoint_without_interface", RepairView::Possible));
+    assert_eq!(checked(&mut world, true), one("endpoint_without_interface", RepairView::Begun));
+    world.settle();
+    assert_eq!(checked(&mut world, false), []);
+    nothing_is_left(&world);
+
+    // An interface and an address that no record knows, as a crash leaves them.
+    let stray = world.kernel.plug("pet00000000000");
+    world.kernel_event(stray);
+    world.ask(Query::Assign { handle: "stray".to_owned(), families: vec![Family::V4] });
+    let kv = world.store.list("/calico/ipam/v2/assignment/ipv4/").next().unwrap().clone();
+    let text = String::from_utf8(kv.value).unwrap().replace("\"node\":", "\"petiole\":\"cni\",\"node\":");
+    world.put(&kv.key, &text);
+    let both = |repair| {
+        vec![("interface_without_endpoint".to_owned(), repair), ("address_without_endpoint".to_owned(), repair)]
+    };
+    let sorted = |mut found: Vec<(String, RepairView)>| {
+        found.sort_by(|a, b| b.0.cmp(&a.0));
+        found
+    };
+    assert_eq!(sorted(checked(&mut world, false)), both(RepairView::Possible));
+    assert_eq!(sorted(checked(&mut world, true)), both(RepairView::Begun));
+    world.settle();
+    assert_eq!(checked(&mut world, false), []);
+    nothing_is_left(&world);
+}
+
+#[test]
+fn check_leaves_alone_what_may_be_a_pod_with_an_unreadable_record() {
+    let mut world = started();
+    added(ask(&mut world, add("c1")));
+    world.records.clear();
+    world.unreadable = vec!["pet1.json: no JSON".to_owned()];
+    let mut world = world.restarted(NODE, BOOT);
+    world.run_for(Duration::from_secs(3));
+    let found = checked(&mut world, true);
+    assert_eq!(found.len(), 3, "{found:?}");
+    assert!(found.iter().all(|(_, repair)| *repair == RepairView::No), "{found:?}");
+    world.run_for(Duration::from_secs(3));
+    assert_eq!((held(&world).len(), interfaces(&world).len()), (2, 1));
+}
+
+#[test]
+fn an_address_that_an_operator_assigned_misses_no_pod() {
+    let mut world = started();
+    world.ask(Query::Assign { handle: "by-hand".to_owned(), families: vec![Family::V4] });
+    assert_eq!(checked(&mut world, false), []);
 }
 
 /// What happens to a node.

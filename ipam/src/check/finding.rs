@@ -168,6 +168,20 @@ pub enum Finding {
         /// Who holds it.
         holder: Option<String>,
     },
+    /// A pod of this node is recorded, and its interface is not there: nor is its namespace, or somebody took it away.
+    #[error("{handle} of this node has no interface {interface}: its namespace is gone, or somebody removed it")]
+    EndpointWithoutInterface {
+        /// The pod's handle.
+        handle: String,
+        /// The host's end.
+        interface: String,
+    },
+    /// An interface of a pod that this node does not have.
+    #[error("interface {interface} of this node belongs to no pod of it")]
+    InterfaceWithoutEndpoint {
+        /// The host's end.
+        interface: String,
+    },
     /// This node holds an address for which it has no pod.
     #[error("{address} is held by {handle} on this node, which has no such pod")]
     AddressWithoutEndpoint {

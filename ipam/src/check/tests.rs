@@ -188,7 +188,8 @@ fn a_nodes_pods_are_held_against_the_store() {
         ("h".to_owned(), BTreeSet::from(["10.0.0.0".parse().unwrap()])),
         ("other".to_owned(), BTreeSet::from(["10.0.0.0".parse().unwrap(), "10.0.0.1".parse().unwrap()])),
     ]);
-    let found = check(&kvs, Some(&Endpoints { node: "n".into(), held }), WALL);
+    let endpoints = Endpoints { node: "n".into(), held, ..Endpoints::default() };
+    let found = check(&kvs, Some(&endpoints), WALL);
     let words: Vec<String> = found.iter().map(|f| f.finding.to_string()).collect();
     assert_eq!(
         words,

@@ -4,9 +4,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use petiole_dataplane::ident;
-use petiole_ipam::{ReleaseTarget, RequestId};
 
-use super::{Asker, CniAnswer, Order, PodAction, Pods, REPAIR, Stage};
+use super::{Asker, CniAnswer, Order, Pods, REPAIR, Stage};
 use crate::effect::Effect;
 use crate::input::EffectId;
 
@@ -34,6 +33,11 @@ impl Repair {
 
     pub(super) fn problems(&self) -> Vec<String> {
         self.unreadable.clone()
+    }
+
+    /// Whether every record is known.
+    pub(super) const fn is_complete(&self) -> bool {
+        self.loaded && self.unreadable.is_empty()
     }
 }
 
@@ -89,12 +93,9 @@ impl Pods {
             return;
         }
         let known: BTreeSet<&str> = self.works.values().map(|w| w.endpoint.handle.as_str()).collect();
-        let under_way = |h: &str| self.orders.values().any(|o| matches!(o, Order::StrayHandle(other) if other == h));
-        let strays = handles.into_iter().filter(|h| !known.contains(h.as_str()) && !under_way(h));
+        let strays = handles.into_iter().filter(|h| !known.contains(h.as_str()));
         for handle in strays.collect::<Vec<_>>() {
-            let id = self.order_id();
-            self.orders.insert(id, Order::StrayHandle(handle.clone()));
-            self.actions.push_back(PodAction::Release(RequestId(id), ReleaseTarget::Handle(handle)));
+            self.release_stray(handle);
         }
     }
 }

@@ -50,6 +50,8 @@ pub struct BlockView {
 pub struct CheckView {
     /// Whether nothing is left that contradicts something else.
     pub clean: bool,
+    /// What was looked at, and what could not be.
+    pub scope: String,
     /// What was found.
     pub findings: Vec<FindingView>,
 }
@@ -76,6 +78,8 @@ pub enum RepairView {
     Possible,
     /// It was set right.
     Done,
+    /// This node is setting it right: check again.
+    Begun,
     /// Somebody wrote one of its keys in the meantime: check again.
     Overtaken,
     /// The store did not answer: check again.

@@ -85,6 +85,8 @@ pub struct World {
     pub bfd: BTreeMap<SessionId, SessionConfig>,
     /// Records of endpoints, by the name of the host's end.
     pub records: BTreeMap<String, Endpoint>,
+    /// What the agent says of records that it cannot read.
+    pub unreadable: Vec<String>,
     /// What the CNI plugin was answered.
     pub cni_replies: BTreeMap<CniId, CniReply>,
     next_cni: u64,
@@ -191,6 +193,7 @@ impl World {
             discovery: Vec::new(),
             bfd: BTreeMap::new(),
             records: BTreeMap::new(),
+            unreadable: Vec::new(),
             cni_replies: BTreeMap::new(),
             next_cni: 0,
             fuse: None,
@@ -350,7 +353,7 @@ impl World {
     pub fn load_records(&mut self, records: BTreeMap<String, Endpoint>) {
         let endpoints = records.values().cloned().collect();
         self.records = records;
-        self.todo.push_back(Input::Endpoints(FoundEndpoints { endpoints, unreadable: Vec::new() }));
+        self.todo.push_back(Input::Endpoints(FoundEndpoints { endpoints, unreadable: self.unreadable.clone() }));
         self.settle();
     }
 
@@ -366,6 +369,7 @@ impl World {
             world.store = self.store;
         }
         world.next_cni = self.next_cni;
+        world.unreadable = self.unreadable;
         world.load_records(self.records);
         world
     }

@@ -78,7 +78,7 @@ pub(crate) fn held(view: &ShowView) -> String {
 /// One contradiction a line.
 pub(crate) fn check(view: &CheckView) -> String {
     if view.findings.is_empty() {
-        return "nothing contradicts anything\n".to_owned();
+        return format!("nothing contradicts anything\n{}\n", view.scope);
     }
     let mut table = Table::new(&["REPAIR", "WHAT"]);
     for finding in &view.findings {
@@ -86,12 +86,13 @@ pub(crate) fn check(view: &CheckView) -> String {
             RepairView::No => ("look at it", Look::Wait),
             RepairView::Possible => ("with --repair", Look::Wait),
             RepairView::Done => ("done", Look::Good),
+            RepairView::Begun => ("begun", Look::Wait),
             RepairView::Overtaken => ("changed meanwhile", Look::Wait),
             RepairView::Unknown => ("not known", Look::Wait),
         };
         table.row(vec![Cell::new(word, look), finding.text.as_str().into()]);
     }
-    table.print()
+    format!("{}\n{}\n", table.print(), view.scope)
 }
 
 /// What happens next.
