@@ -18,6 +18,7 @@
 
 pub mod arena;
 pub mod bench;
+pub mod churn;
 mod command;
 pub mod datagrams;
 pub mod demo;

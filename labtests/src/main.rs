@@ -11,8 +11,8 @@ use std::sync::Mutex;
 use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
 use petiole_labtests::{
-    Binaries, Lab, NodeHandle, Progress, Topology, bench, datagrams, demo, down, existing, interop, sandbox, serve,
-    state,
+    Binaries, Lab, NodeHandle, Progress, Topology, bench, churn, datagrams, demo, down, existing, interop, sandbox,
+    serve, state,
 };
 use serde_json::{Value, json};
 
@@ -75,6 +75,8 @@ enum Verb {
     Bench(bench::Options),
     /// Run every feature against every daemon as the leaf; exit 0 only if none failed
     Interop(interop::Options),
+    /// Churn pods while members of etcd, agents and plugins are killed, paused and partitioned; exit 0 only if everything held
+    Churn(churn::Options),
     /// Answer HTTP with 200 while a file exists, with 503 while it does not
     Health {
         /// Address and port
@@ -172,6 +174,7 @@ fn run(verb: Verb) -> Result<ExitCode> {
         Verb::Demo(options) => return demo::run(&options),
         Verb::Bench(options) => return bench::run(&options),
         Verb::Interop(options) => return interop::run(&options),
+        Verb::Churn(options) => return churn::run(&options),
         Verb::Health { listen, file } => serve::health(&listen, &file)?,
         Verb::Echo { listen } => {
             let name = rustix::system::uname().nodename().to_string_lossy().into_owned();

@@ -34,5 +34,5 @@ pub(crate) fn lab(verb: &str, words: &[OsString]) -> Result<ExitCode> {
 }
 
 fn is_own_command(verb: &str) -> bool {
-    matches!(verb, "demo" | "bench" | "interop")
+    matches!(verb, "demo" | "bench" | "interop" | "churn")
 }

@@ -1,4 +1,4 @@
-//! The developer's commands: `cargo xtask demo`, `test`, `check`, `lab`, `bench`, `interop`, `fuzz`, `mutants`.
+//! The developer's commands: `cargo xtask demo`, `test`, `check`, `lab`, `bench`, `interop`, `churn`, `fuzz`, `mutants`.
 //!
 //! It links nothing of ours: it installs what the machine lacks, builds, then runs the built binaries, so that it starts
 //! on a machine where nothing else builds yet (the etcd client needs `protoc` before its build script runs).
@@ -86,6 +86,11 @@ enum Command {
   cargo xtask interop --only collision --daemon bird     one cell
   cargo xtask interop --list                             the features")]
     Interop(Forward),
+    /// Churn pods on three members of etcd and eight agents while all of them are killed, paused and partitioned
+    #[command(after_help = "Examples:
+  cargo xtask churn                            twenty minutes, and what heals after them
+  cargo xtask churn --minutes 2 --seed 7       shorter, with the faults of another run")]
+    Churn(Forward),
     /// Let two speakers meet under faults drawn from many seeds, in virtual time
     #[command(after_help = "Example:\n  cargo xtask simulate --seeds 100000     about a minute on two processors")]
     Simulate {
@@ -173,6 +178,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Lab(LabCommand::Image { topology, tar }) => image::build(topology.as_deref(), tar.as_deref()),
         Command::Bench(words) => forward::lab("bench", &words.args),
         Command::Interop(words) => forward::lab("interop", &words.args),
+        Command::Churn(words) => forward::lab("churn", &words.args),
         Command::Mutants { what } => mutants::run(&what),
         Command::Fuzz { target, minutes, minimise } => fuzz::run(&target, minutes, minimise),
     }
