@@ -1,5 +1,6 @@
 //! Pods by the real plugin and the real agent: a network namespace stands for a container.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -7,6 +8,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, ensure};
+use petiole_labtests::ledger::audit;
 use petiole_labtests::{Binaries, Lab, Netns, NodeHandle, Spawned, check, eventually, fabric};
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -15,7 +17,7 @@ use tempfile::TempDir;
 const WITHIN: Duration = Duration::from_secs(20);
 const SETTLE: Duration = Duration::from_secs(60);
 /// How often agent and plugin are killed, unless `PETIOLE_POD_KILLS` says otherwise.
-const KILLS: u32 = 12;
+const KILLS: u32 = 8;
 
 fn root(test: &str) -> bool {
     let root = rustix::process::geteuid().is_root();
@@ -25,17 +27,26 @@ fn root(test: &str) -> bool {
     root
 }
 
-/// A node of its own: one namespace, the embedded store, no leaf.
+/// Where etcd listens, in the node's own namespace.
+const ETCD: &str = "127.0.0.1:2379";
+
+/// A node of its own: one namespace, the embedded store or an etcd of its own, no leaf.
 struct Alone {
+    // Processes go before their namespace.
+    agent: Option<Spawned>,
+    etcd: Option<Spawned>,
     folder: TempDir,
     netns: Netns,
     petiole: PathBuf,
     plugin: PathBuf,
-    agent: Option<Spawned>,
 }
 
 impl Alone {
     fn new() -> Result<Self> {
+        Self::with(false)
+    }
+
+    fn with(is_etcd: bool) -> Result<Self> {
         let petiole = Binaries::find()?.agent.context("no agent binary: cargo build -p petiole")?;
         let plugin = petiole.with_file_name("petiole-cni");
         ensure!(plugin.is_file(), "no plugin: cargo build -p petiole-cni");
@@ -45,14 +56,24 @@ impl Alone {
             netns.exec(&["sysctl", "-qw", setting])?;
         }
         let path = folder.path().display();
+        let mut etcd = None;
+        let mut store = format!("embedded = \"{path}/store\"");
+        if is_etcd {
+            store = format!("etcd = {{ endpoints = [\"http://{ETCD}\"] }}");
+            let script = format!(
+                "exec etcd --data-dir {path}/etcd --listen-client-urls http://{ETCD} --advertise-client-urls http://{ETCD} \
+                 --listen-peer-urls http://127.0.0.1:2380 >{path}/etcd.log 2>&1"
+            );
+            etcd = Some(netns.spawn(&["sh", "-c", &script])?);
+        }
         let config = format!(
             "[node]\nname = \"worker1\"\nroles = [\"worker\"]\n\
-             addresses = [\"10.122.0.11/32\", \"fd00:122::11/128\"]\n[store]\nembedded = \"{path}/store\"\n[ipam]\n\
+             addresses = [\"10.122.0.11/32\", \"fd00:122::11/128\"]\n[store]\n{store}\n[ipam]\n\
              pools = [{{ cidr = \"10.123.128.0/17\" }}, {{ cidr = \"fd00:123:8000::/112\" }}]\n\
              [paths]\nstate = \"{path}/state\"\nrun = \"{path}/run\"\n"
         );
         fs::write(folder.path().join("petiole.toml"), config)?;
-        let mut alone = Self { folder, netns, petiole, plugin, agent: None };
+        let mut alone = Self { agent: None, etcd, folder, netns, petiole, plugin };
         alone.start()?;
         alone.wait_ready()?;
         Ok(alone)
@@ -166,6 +187,28 @@ impl Alone {
             interfaces.is_empty() && routes.is_empty() && records.is_empty() && used == 0,
             "left: {interfaces:?} {routes:?} {records:?}, {used} addresses"
         );
+        self.is_consistent_with(0)
+    }
+
+    /// By the agent's own checker, and where the store can be read from outside by the one that was written apart.
+    fn is_consistent_with(&self, pods: usize) -> Result<()> {
+        let socket = self.folder.path().join("run/api.sock").display().to_string();
+        let petiole = self.petiole.display().to_string();
+        let said = self.netns.command(&[&petiole, "ipam", "check", "--socket", &socket, "-o", "json"]).output()?;
+        let view: Value = serde_json::from_slice(&said.stdout).context("`ipam check` says nothing")?;
+        ensure!(view["clean"] == true && said.status.success(), "{view}");
+        if self.etcd.is_some() {
+            let text = self.netns.exec(&["env", "ETCDCTL_API=3", "etcdctl", "get", "--prefix", "/calico/ipam/v2/"])?;
+            let mut lines = text.lines();
+            let mut keyspace = BTreeMap::new();
+            while let (Some(key), Some(value)) = (lines.next(), lines.next()) {
+                keyspace.insert(key.to_owned(), serde_json::from_str(value).unwrap_or(Value::Null));
+            }
+            let differences = audit(&keyspace);
+            ensure!(!keyspace.is_empty() && differences.is_empty(), "{differences:?}");
+            let handles: Vec<&String> = keyspace.keys().filter(|key| key.contains("/handle/")).collect();
+            ensure!(handles.len() == pods, "{handles:?}");
+        }
         Ok(())
     }
 }
@@ -231,8 +274,19 @@ fn kill_9_of_plugin_and_agent_leaves_nothing() -> Result<()> {
     if !root("kill_9_of_plugin_and_agent_leaves_nothing") {
         return Ok(());
     }
+    kill_9(Alone::new()?)
+}
+
+#[test]
+fn kill_9_of_plugin_and_agent_leaves_nothing_in_etcd() -> Result<()> {
+    if !root("kill_9_of_plugin_and_agent_leaves_nothing_in_etcd") {
+        return Ok(());
+    }
+    kill_9(Alone::with(true)?)
+}
+
+fn kill_9(mut node: Alone) -> Result<()> {
     let kills = std::env::var("PETIOLE_POD_KILLS").ok().and_then(|n| n.parse().ok()).unwrap_or(KILLS);
-    let mut node = Alone::new()?;
     // Any sequence does; this one is the same every time.
     let mut random = 0x2545_f491_4f6c_dd1d_u64;
     let mut next = |below: u64| {
@@ -241,6 +295,16 @@ fn kill_9_of_plugin_and_agent_leaves_nothing() -> Result<()> {
         random ^= random << 17;
         random % below
     };
+    // As long as each takes here and now, so that the instants are those of its own steps.
+    let (adding, deleting) = (0..3).try_fold((0, 0), |(adding, deleting), _| -> Result<_> {
+        let pod = Netns::bare("pods-k")?;
+        let begun = Instant::now();
+        node.cni("ADD", "timed", Some(&pod), None)?;
+        let added = begun.elapsed();
+        node.cni("DEL", "timed", Some(&pod), None)?;
+        let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        Ok((adding.max(micros(added)), deleting.max(micros(begun.elapsed() - added))))
+    })?;
     let mut served = 0;
     for round in 0..kills {
         let pod = Netns::bare("pods-k")?;
@@ -250,12 +314,12 @@ fn kill_9_of_plugin_and_agent_leaves_nothing() -> Result<()> {
         if del_too {
             add.wait()?;
             let mut del = node.begin("DEL", &container, Some(&pod), None)?;
-            std::thread::sleep(Duration::from_micros(next(25_000)));
+            std::thread::sleep(Duration::from_micros(next(deleting * 5 / 4)));
             node.kill()?;
             del.kill()?;
             del.wait()?;
         } else {
-            std::thread::sleep(Duration::from_micros(next(70_000)));
+            std::thread::sleep(Duration::from_micros(next(adding * 5 / 4)));
             if next(2) == 0 {
                 add.kill()?;
             }
@@ -268,8 +332,18 @@ fn kill_9_of_plugin_and_agent_leaves_nothing() -> Result<()> {
             node.cni("DEL", &container, Some(&pod), None).map_err(|e| format!("{e:#}\n{}", node.log()))
         })?;
     }
-    println!("{kills} kills, {served} ADDs had been answered before");
+    println!(
+        "{kills} kills within {adding} us of an ADD or {deleting} us of a DEL; {served} ADDs were answered before"
+    );
     node.wait_ready()?;
+    // Also with a container there.
+    let pod = Netns::bare("pods-k")?;
+    node.cni("ADD", "last", Some(&pod), None)?;
+    eventually(SETTLE, "nothing contradicts anything", || {
+        ensure!(node.interfaces()?.len() == 1 && node.used()? == 2, "{:?}, {} used", node.interfaces()?, node.used()?);
+        node.is_consistent_with(1)
+    })?;
+    node.cni("DEL", "last", Some(&pod), None)?;
     eventually(WITHIN, "nothing is left", || node.nothing_left())?;
     // Nor does a fresh agent find anything.
     node.kill()?;
