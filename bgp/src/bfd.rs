@@ -46,7 +46,8 @@ pub struct BfdStatus {
     /// The neighbour's C bit: its BFD lives on when its control plane dies, so a failure is one of the way (RFC 5882 section
     /// 4.3).
     pub control_plane_independent: bool,
-    /// The neighbour said Down without a diagnostic (RFC 5880 section 4.1): it is not that its BFD lost us, it began anew.
+    /// The neighbour said Down without a diagnostic (RFC 5880 section 4.1), or with the one that we had said so first, which we had
+    /// not: it is not that its BFD lost us, it began anew.
     pub began_anew: bool,
 }
 

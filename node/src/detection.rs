@@ -61,9 +61,10 @@ fn said(status: &Status) -> BfdStatus {
         State::AdminDown | State::Down | State::Init => BfdState::Down,
     };
     let control_plane_independent = status.control_plane_independent;
-    let began_anew = status.diagnostic == Diagnostic::NEIGHBOR_SIGNALED_DOWN
-        && status.remote_diagnostic == Diagnostic::NONE
-        && !status.is_remote_admin_down();
+    // FRR 8.4, whose bgpd makes its session anew after a restart, says that we had said Down first. We were Up.
+    let blames_nobody = [Diagnostic::NONE, Diagnostic::NEIGHBOR_SIGNALED_DOWN].contains(&status.remote_diagnostic);
+    let began_anew =
+        status.diagnostic == Diagnostic::NEIGHBOR_SIGNALED_DOWN && blames_nobody && !status.is_remote_admin_down();
     BfdStatus { state, failed_at: status.failed_at, control_plane_independent, began_anew }
 }
 

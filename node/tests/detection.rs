@@ -105,7 +105,11 @@ fn a_failure_takes_the_session_and_its_routes_at_once() {
 #[test]
 fn a_leaf_whose_bfd_begins_anew_is_one_that_restarts() {
     // What it says of the reason, and whether its routes are kept for it: "control detection time expired" says that it lost us.
-    for (remote_diagnostic, kept) in [(Diagnostic::NONE, true), (Diagnostic::DETECTION_TIME_EXPIRED, false)] {
+    for (remote_diagnostic, kept) in [
+        (Diagnostic::NONE, true),
+        (Diagnostic::NEIGHBOR_SIGNALED_DOWN, true),
+        (Diagnostic::DETECTION_TIME_EXPIRED, false),
+    ] {
         let mut world = node("bfd = {}");
         says(&mut world, State::Up, State::Up, None);
         world.run_for(Duration::from_secs(60));
