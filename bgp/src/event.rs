@@ -361,4 +361,6 @@ pub enum TimerReason {
     SendHold,
     /// A refresh the peer has begun takes too long.
     Refresh,
+    /// Our End-of-RIB markers were held back for long enough.
+    Settle,
 }

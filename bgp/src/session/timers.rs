@@ -31,10 +31,12 @@ pub(crate) enum Timer {
     SendHold,
     /// Of a connection: a refresh the peer has begun takes too long (RFC 7313 section 4).
     Refresh,
+    /// Of a connection: our End-of-RIB markers were held back for long enough.
+    Settle,
 }
 
 impl Timer {
-    pub(crate) const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::ConnectRetry,
         Self::Stable,
         Self::Damped,
@@ -47,6 +49,7 @@ impl Timer {
         Self::Keepalive,
         Self::SendHold,
         Self::Refresh,
+        Self::Settle,
     ];
 
     pub(crate) const fn reason(self) -> TimerReason {
@@ -63,6 +66,7 @@ impl Timer {
             Self::Keepalive => TimerReason::Keepalive,
             Self::SendHold => TimerReason::SendHold,
             Self::Refresh => TimerReason::Refresh,
+            Self::Settle => TimerReason::Settle,
         }
     }
 }

@@ -78,6 +78,20 @@ impl Peer {
         }
     }
 
+    /// A neighbour that restarts is not told End-of-RIB at once where BFD watches it. FRR 8.4 makes its BFD session anew when its
+    /// BGP is up and resets that; by then it must not have chosen, for it would take our routes out of its kernel.
+    pub(crate) fn await_restart(&mut self, conn: ConnId, now: Duration) {
+        if self.config.bfd.is_none() {
+            return;
+        }
+        if let Some(c) = self.conn(conn)
+            && let Some(negotiated) = c.negotiated()
+            && negotiated.graceful_restart.as_ref().is_some_and(|restart| restart.restarted)
+        {
+            c.timers.set(Timer::Settle, now + BfdPolicy::SETTLE);
+        }
+    }
+
     fn bfd_is_up(&self) -> bool {
         self.bfd.is_some_and(|status| status.lets_pass())
     }

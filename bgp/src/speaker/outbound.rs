@@ -9,7 +9,7 @@ use crate::config::{ConnId, PeerId};
 use crate::event::{Action, SpeakerEvent};
 use crate::guard;
 use crate::rib::Flush;
-use crate::session::Peer;
+use crate::session::{Peer, Timer};
 
 /// No more UPDATEs are written to a connection while this much of what it was given waits in front of the kernel.
 const OUTPUT_LIMIT: usize = 64 * 1024;
@@ -58,7 +58,8 @@ impl Speaker {
         if c.outstanding >= OUTPUT_LIMIT {
             return None;
         }
-        c.session.as_mut()?.adj_out.next(&self.originated, self.end_of_rib_held, now)
+        let held = self.end_of_rib_held || c.timers.get(Timer::Settle).is_some();
+        c.session.as_mut()?.adj_out.next(&self.originated, held, now)
     }
 
     fn send_update(&mut self, id: PeerId, conn: ConnId, flush: Flush, now: Duration) {

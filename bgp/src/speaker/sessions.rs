@@ -268,6 +268,7 @@ impl Speaker {
                 last: None,
             }));
         }
+        peer.await_restart(conn, now);
         peer.established_count += 1;
         peer.limit_levels = Default::default();
         peer.timers.stop(Timer::ConnectRetry);
@@ -415,7 +416,8 @@ impl Speaker {
                 | Timer::Hold
                 | Timer::Keepalive
                 | Timer::SendHold
-                | Timer::Refresh => {}
+                | Timer::Refresh
+                | Timer::Settle => {}
             }
         }
         let conns: Vec<ConnId> =
@@ -449,7 +451,9 @@ impl Speaker {
                     | Timer::Damped
                     | Timer::BfdWait
                     | Timer::IdleHold
-                    | Timer::Retention => continue,
+                    | Timer::Retention
+                    // What was held back goes out with the rest of this call.
+                    | Timer::Settle => continue,
                 };
                 self.step(id, conn, input, now);
             }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::event::RefusedBecause;
+use crate::wire::{GracefulFamily, GracefulRestart};
 
 fn loose(config: &mut PeerConfig) {
     config.bfd = Some(BfdPolicy { strict: false });
@@ -204,4 +205,27 @@ fn without_bfd_configured_its_word_counts_nothing() {
     let (mut script, conn) = Script::established(|_| {}, &usual_open());
     script.bfd(BfdState::Down, Some(script.now));
     assert_eq!((script.notified(conn), script.state()), (None, SessionState::Established));
+}
+
+/// RFC 5882 section 4.3.2, RFC 4724 section 4.1: what a neighbour chooses before its BFD has settled, it would take back.
+#[test]
+fn rfc5882_4_3_2_a_restarting_neighbour_with_bfd_hears_end_of_rib_a_little_later() {
+    for (watched, restarted) in [(true, true), (true, false), (false, true)] {
+        let restart = GracefulRestart {
+            restarted,
+            notification: true,
+            restart_time: 100,
+            families: vec![GracefulFamily { afi: 1, safi: 1, forwarding: true }],
+        };
+        let hello = open(65001, 9, &[Capability::FourOctetAs(65001), Capability::GracefulRestart(restart)]);
+        let mut script = Script::new(|config| config.bfd = watched.then(BfdPolicy::default));
+        script.bfd(BfdState::Up, None);
+        let conn = script.established_now(&hello);
+        let told = |s: &Script| s.events.iter().any(|e| matches!(e, SpeakerEvent::EndOfRibSent { .. }));
+        script.wait(BfdPolicy::SETTLE - millis(1));
+        assert_eq!(told(&script), !(watched && restarted), "BFD {watched}, restarted {restarted}");
+        script.wait(millis(1));
+        assert!(told(&script), "BFD {watched}, restarted {restarted}");
+        assert_eq!((script.notified(conn), script.state()), (None, SessionState::Established));
+    }
 }
