@@ -28,7 +28,7 @@ use crate::io::pods::Pods;
 use crate::io::pods::records::Records;
 use crate::io::state::{Found, StateFile};
 use crate::io::store::Store;
-use crate::io::{api, health, metrics};
+use crate::io::{api, forwarding, health, metrics};
 use crate::{log, preflight};
 
 /// Inputs that may wait for the loop; a driver that has more waits itself.
@@ -261,6 +261,7 @@ impl Drivers {
                 Effect::Look { id, cni, endpoint } => self.pods.look(id, cni, endpoint),
                 Effect::Unwire { id, host } => self.pods.unwire(id, host),
                 Effect::Record { id, endpoint } => self.pods.record(id, endpoint),
+                Effect::Forward(wanted) => forwarding::set(wanted, self.inputs.clone()),
                 Effect::Forget { id, host } => self.pods.forget(id, host),
                 Effect::CniReply { id, result } => self.cni.reply(id, result),
                 Effect::Reply { id, answer } => self.operators.reply(id, answer),

@@ -52,7 +52,8 @@ impl Alone {
         ensure!(plugin.is_file(), "no plugin: cargo build -p petiole-cni");
         let folder = TempDir::new()?;
         let netns = Netns::bare("pods-node")?;
-        for setting in ["net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1"] {
+        // The agent turns on what its pods need.
+        for setting in ["net.ipv4.ip_forward=0", "net.ipv6.conf.all.forwarding=0"] {
             netns.exec(&["sysctl", "-qw", setting])?;
         }
         let path = folder.path().display();

@@ -110,6 +110,19 @@ fn containers_of_podman_and_containerd_reach_each_other_across_racks_and_give_ba
     let one = Host::prepare(lab.node("worker1")?, &archive)?;
     let four = Host::prepare(lab.node("worker4")?, &archive)?;
     fabric::wait_settled(&lab, SETTLE)?;
+    // The lab's workers begin without forwarding, and with strict filtering of sources.
+    for (host, keys) in [
+        (&one, &["net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"][..]),
+        (&four, &["net.ipv4.ip_forward", "net.ipv4.conf.eth1.rp_filter", "net.ipv4.conf.eth2.rp_filter"]),
+    ] {
+        let status = host.node.petiole_json(&["status"])?;
+        for key in keys {
+            let said = status["settings"].as_array().into_iter().flatten().find(|s| s["key"] == *key);
+            let said = said.with_context(|| format!("{}: status says nothing of {key}", host.node.name()))?;
+            let is = host.node.exec(&["sysctl", "-n", key])?;
+            ensure!(said["error"].is_null() && said["value"].to_string() == is.trim(), "{key} = {is}, but {said}");
+        }
+    }
     let before = tables(&lab)?;
 
     // Nobody will tell the agent that this one is over.

@@ -11,6 +11,7 @@ use petiole_store::watch::WatchAction;
 use serde::{Deserialize, Serialize};
 
 use crate::event::Event;
+use crate::forwarding::Wanted;
 use crate::input::{EffectId, GateId, QueryId};
 use crate::neighbour::DiscoveryAction;
 use crate::pods::{CniId, CniReply, Endpoint};
@@ -66,6 +67,9 @@ pub enum Effect {
         /// What to make.
         endpoint: Endpoint,
     },
+    /// Let the kernel forward for pods: read and plan with [`forwarding::plan`](crate::forwarding::plan), write; comes back as
+    /// [`Input::Forwarding`](crate::Input::Forwarding).
+    Forward(Wanted),
     /// Look whether an endpoint is as [`Effect::Wire`] made it, in the namespace that came with the request; comes back as
     /// [`Done::Pod`](crate::Done::Pod).
     Look {

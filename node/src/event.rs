@@ -114,6 +114,15 @@ pub enum Event {
     BlockOwned(Prefix),
     /// A block is no longer this node's.
     BlockLost(Prefix),
+    /// A setting of the kernel was changed, for pods.
+    Set {
+        /// As `sysctl` writes it.
+        key: String,
+        /// What it was.
+        was: u32,
+        /// What it is.
+        value: u32,
+    },
     /// Something is wrong; the same words stand in `status` until it is over.
     Problem(String),
     /// A problem is over.
@@ -178,6 +187,7 @@ impl Event {
             | Self::Gate { .. }
             | Self::PrefixLimit { .. }
             | Self::BlockOwned(_)
+            | Self::Set { .. }
             | Self::ProblemOver(_) => Level::Info,
         }
     }
@@ -216,6 +226,7 @@ impl fmt::Display for Event {
             Self::Ordered(done) => write!(f, "by an operator's order, {done}"),
             Self::BlockOwned(block) => write!(f, "block {block} is ours"),
             Self::BlockLost(block) => write!(f, "block {block} is no longer ours"),
+            Self::Set { key, was, value } => write!(f, "set {key} = {value} for pods; it was {was}"),
             Self::Problem(what) => f.write_str(what),
             Self::ProblemOver(what) => write!(f, "over: {what}"),
             Self::GuardStopped(what) => write!(

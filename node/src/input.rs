@@ -8,6 +8,7 @@ use petiole_store::{StoreError, TxnOutcome};
 use serde::{Deserialize, Serialize};
 
 use crate::detection::BfdReport;
+use crate::forwarding::Outcome;
 use crate::neighbour::DiscoveryEvent;
 use crate::pods::{CniFailure, CniId, CniRequest, FoundEndpoints};
 use crate::saved::Saved;
@@ -94,6 +95,8 @@ pub enum Input {
         /// What it wants.
         request: CniRequest,
     },
+    /// Settings of the kernel that [`Effect::Forward`](crate::Effect::Forward) had to change.
+    Forwarding(Vec<Outcome>),
     /// The driver met trouble that no effect asked about, such as a listening address in use; empty words clear it.
     Trouble {
         /// Which part of the agent: `listen`, `api`, `metrics`, `state`.

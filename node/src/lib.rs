@@ -15,6 +15,7 @@ pub mod effect;
 pub mod event;
 pub mod fib;
 mod filters;
+pub mod forwarding;
 pub mod gate;
 pub mod health;
 pub mod input;

@@ -17,6 +17,7 @@ use crate::effect::Effect;
 use crate::event::Event;
 use crate::fib::Fib;
 use crate::filters::{CUSTOM_FILTERS, Filters};
+use crate::forwarding::Forwarding;
 use crate::gate::{Conditions, Order};
 use crate::health::{Gate, Verdict};
 use crate::input::{Done, EffectId, Input, Now, QueryId, UnixNanos};
@@ -58,6 +59,7 @@ pub struct Node {
     pub(crate) bfd: Watched,
     pub(crate) fib: Fib,
     pub(crate) pods: Pods,
+    pub(crate) forwarding: Forwarding,
     pub(crate) order: Order,
 
     pub(crate) topology: Topology,
@@ -155,6 +157,7 @@ impl Node {
             bfd: Watched::default(),
             fib: Fib::default(),
             pods: Pods::default(),
+            forwarding: Forwarding::default(),
             order: Order::new(now.mono),
             topology: Topology::default(),
             neighbours: Neighbours::new(unnumbered, &seed::derive(&seed, "neighbours")),
@@ -225,6 +228,7 @@ impl Node {
             }
             Input::Endpoints(found) => self.load_endpoints(found),
             Input::Cni { id, request } => self.handle_cni(id, request),
+            Input::Forwarding(outcomes) => self.handle_forwarding(outcomes),
             Input::Trouble { part, what } => {
                 if what.is_empty() {
                     self.troubles.remove(&part);
@@ -382,6 +386,7 @@ impl Node {
             self.effects.push_back(Effect::Discovery(action));
         }
         self.allow();
+        self.settle_forwarding();
         self.probe();
         if let Some(plan) = self.dataplane.poll_plan(self.now.mono) {
             self.effects.push_back(Effect::Apply(plan));

@@ -28,6 +28,7 @@ impl Node {
         problems.extend(self.dataplane.problems().iter().map(ToString::to_string));
         problems.extend(self.filters.problems());
         problems.extend(self.pods.problems());
+        problems.extend(self.forwarding.problems());
         problems.extend(self.limit_problems());
         // One that was not heard is a problem once it had the time to answer.
         let unheard = |why: &&NoUplink| !matches!(why, NoUplink::NoNeighbour { .. });

@@ -29,6 +29,7 @@ impl Node {
             announcements: self.announcement_views(),
             drain: self.drain_view(),
             pods: self.pods.counts(),
+            settings: self.forwarding.views(),
             routes_learned: u64::try_from(self.fib.len()).unwrap_or(u64::MAX),
             routes_in_kernel: self.routes_in_kernel(),
             problems: self.problems.iter().cloned().collect(),

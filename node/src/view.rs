@@ -16,6 +16,7 @@ use petiole_prefix::{Family, Prefix};
 use petiole_store::UnixNanos;
 use serde::{Deserialize, Serialize};
 
+pub use crate::forwarding::SettingView;
 pub use bfd::BfdView;
 
 /// A question.
@@ -343,6 +344,9 @@ pub struct StatusView {
     /// Containers that are attached.
     #[serde(default)]
     pub pods: PodsView,
+    /// Settings of the kernel that the agent changed for pods in this life, or could not change.
+    #[serde(default)]
+    pub settings: Vec<SettingView>,
     /// Learned prefixes in the Loc-RIB.
     pub routes_learned: u64,
     /// Learned routes that are in the kernel.

@@ -6,7 +6,10 @@ mod world;
 
 use std::time::Duration;
 
+use petiole_node::Input;
 use petiole_node::dataplane::{KernelEvent, Step};
+use petiole_node::forwarding::{Outcome, Setting, Wanted};
+use petiole_node::prefix::Family;
 use petiole_node::store::memory::Memory;
 use petiole_node::view::{Answer, Query, StatusView, WhyView};
 use world::{Kernel, World, ip, p};
@@ -81,6 +84,30 @@ fn a_worker_joins_claims_and_announces_its_blocks_and_addresses() {
     assert_eq!(world.kernel.ours(), [seen[1].clone(), seen[3].clone()], "each block is a blackhole");
     let status = status(&mut world);
     assert!(status.ready && status.problems.is_empty(), "{status:#?}");
+}
+
+#[test]
+fn forwarding_is_ordered_for_the_families_of_the_blocks_and_what_fails_is_told() {
+    let mut world = World::new(WORKER);
+    world.run_for(seconds(5));
+    let wanted = Wanted { families: [Family::V4, Family::V6].into(), uplinks: ["eth1".to_owned()].into() };
+    assert_eq!(world.forwards.last(), Some(&wanted), "{:?}", world.forwards);
+    let orders = world.forwards.len();
+    let setting = |key: &str| Setting { key: key.to_owned(), was: 0, value: 1 };
+    world.input(Input::Forwarding(vec![
+        Outcome { setting: setting("net/ipv4/ip_forward"), result: Ok(()) },
+        Outcome { setting: setting("net/ipv6/conf/all/forwarding"), result: Err("it is read-only".to_owned()) },
+    ]));
+    let status = status(&mut world);
+    assert!(status.problems[0].contains("sysctl -w net.ipv6.conf.all.forwarding=1"), "{:?}", status.problems);
+    let keys: Vec<&str> = status.settings.iter().map(|s| s.key.as_str()).collect();
+    assert_eq!(keys, ["net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"]);
+    world.run_for(seconds(600));
+    assert_eq!(world.forwards.len(), orders, "nobody fights over a setting");
+
+    let mut world = World::new(MASTER);
+    world.run_for(seconds(5));
+    assert!(world.forwards.is_empty(), "a node without pods needs nothing");
 }
 
 #[test]
@@ -252,7 +279,7 @@ fn addresses_are_assigned_out_of_the_nodes_block() {
     let mut world = World::new(WORKER);
     world.run_for(seconds(5));
     let block = p(&world.seen_by(LEAF)[1]);
-    let families = vec![petiole_node::prefix::Family::V4];
+    let families = vec![Family::V4];
     let Answer::Addresses(got) = world.ask(Query::Assign { handle: "lab".to_owned(), families }) else { panic!() };
     assert!(block.contains(&got[0]) && got[0].is_host(), "{got:?} out of {block}");
     assert_eq!(world.seen_by(LEAF).len(), 4, "the leaf never sees anything but the block");

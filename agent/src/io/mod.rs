@@ -5,6 +5,7 @@ pub mod bfd;
 pub mod bgp;
 pub mod clock;
 pub mod cni;
+pub mod forwarding;
 pub mod health;
 pub mod heart;
 pub mod metrics;

@@ -83,6 +83,8 @@ pub struct World {
     pub discovery: Vec<DiscoveryAction>,
     /// The BFD sessions there should be.
     pub bfd: BTreeMap<SessionId, SessionConfig>,
+    /// What the kernel is to forward for, each order.
+    pub forwards: Vec<petiole_node::forwarding::Wanted>,
     /// Records of endpoints, by the name of the host's end.
     pub records: BTreeMap<String, Endpoint>,
     /// What the agent says of records that it cannot read.
@@ -194,6 +196,7 @@ impl World {
             bfd: BTreeMap::new(),
             records: BTreeMap::new(),
             unreadable: Vec::new(),
+            forwards: Vec::new(),
             cni_replies: BTreeMap::new(),
             next_cni: 0,
             fuse: None,
@@ -318,6 +321,7 @@ impl World {
                 self.records.insert(endpoint.host.clone(), endpoint);
                 self.pod_done(id, Ok(()));
             }
+            Effect::Forward(wanted) => self.forwards.push(wanted),
             Effect::Forget { id, host } => {
                 self.records.remove(&host);
                 self.pod_done(id, Ok(()));
@@ -564,7 +568,11 @@ impl World {
     }
 
     pub fn kernel_event(&mut self, event: KernelEvent) {
-        self.todo.push_back(Input::Kernel(vec![event]));
+        self.input(Input::Kernel(vec![event]));
+    }
+
+    pub fn input(&mut self, input: Input) {
+        self.todo.push_back(input);
         self.settle();
     }
 }

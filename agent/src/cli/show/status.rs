@@ -97,6 +97,11 @@ fn head(view: &StatusView) -> String {
         }
         table.row(vec![Cell::new("Pods", Look::Bold), pods.into()]);
     }
+    let set: Vec<_> = view.settings.iter().filter(|s| s.error.is_none()).collect();
+    if !set.is_empty() {
+        let set: Vec<String> = set.iter().map(|s| format!("{} = {} (was {})", s.key, s.value, s.was)).collect();
+        table.row(vec![Cell::new("Set", Look::Bold), format!("{}, for pods", set.join(", ")).into()]);
+    }
     let routes = format!("{} learned, {} in the kernel", view.routes_learned, view.routes_in_kernel);
     table.row(vec![Cell::new("Routes", Look::Bold), routes.into()]);
     table.print()

@@ -51,6 +51,7 @@ fn view() -> StatusView {
         ],
         drain: DrainView { state: "none".to_owned(), ..Default::default() },
         pods: PodsView { attached: 3, releasing: 1 },
+        settings: Vec::new(),
         routes_learned: 12,
         routes_in_kernel: 12,
         problems: vec!["leaf 10.122.103.0 has no uplink".into()],
