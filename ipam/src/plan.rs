@@ -282,6 +282,10 @@ impl Ipam {
         } else {
             unread.iter().map(ToString::to_string).chain(read.into_keys()).take(MAX_READS).collect()
         };
+        if !unread.is_empty() {
+            // Who reads first comes back to what is known already not to be there.
+            demand.extend(self.demand.intersection(&self.exhausted).cloned());
+        }
         let is_changed = demand != self.demand;
         self.demand = demand;
         if txn.is_some() || !keys.is_empty() {

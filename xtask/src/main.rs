@@ -91,13 +91,12 @@ enum Command {
   cargo xtask churn                            twenty minutes, and what heals after them
   cargo xtask churn --minutes 2 --seed 7       shorter, with the faults of another run")]
     Churn(Forward),
-    /// Let two speakers meet under faults drawn from many seeds, in virtual time
-    #[command(after_help = "Example:\n  cargo xtask simulate --seeds 100000     about a minute on two processors")]
-    Simulate {
-        /// How many seeds, from 0
-        #[arg(long, default_value_t = 100_000)]
-        seeds: u64,
-    },
+    /// Let two speakers, and clusters of allocators, meet under faults drawn from many seeds, in virtual time
+    #[command(after_help = "Examples:
+  cargo xtask simulate --seeds 100000                  everything
+  cargo xtask simulate ipam --kind nodes               allocators on nodes that are all ours
+  cargo xtask simulate ipam --first 85 --seeds 1       one seed again")]
+    Simulate(simulate::Simulate),
     /// Weaken the export guard in every way, one after the other, and see its tests notice
     #[command(
         after_help = "Example:\n  cargo xtask mutants guard     a build each, so some minutes; no part of `cargo xtask test`"
@@ -170,7 +169,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Demo(words) => forward::lab("demo", &words.args),
         Command::Test { filter } => suite::run(filter.as_deref()),
         Command::Check => check::run(),
-        Command::Simulate { seeds } => simulate::run(seeds),
+        Command::Simulate(asked) => simulate::run(&asked),
         Command::Lab(LabCommand::Up(words)) => forward::lab("up", &words.args),
         Command::Lab(LabCommand::Down(words)) => forward::lab("down", &words.args),
         Command::Lab(LabCommand::Exec(words)) => forward::lab("exec", &words.args),

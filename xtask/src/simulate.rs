@@ -3,22 +3,57 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
+use clap::{Args, ValueEnum};
 
 use crate::{artifacts, run};
 
-/// Runs the seeds from 0; the first that ends badly is named.
-pub(crate) fn run(seeds: u64) -> Result<ExitCode> {
-    for (package, what) in [("petiole-bgp", "two speakers"), ("petiole-ipam", "clusters of allocators")] {
-        simulate(seeds, package, what)?;
-    }
-    Ok(ExitCode::SUCCESS)
+/// Which seeds of what.
+#[derive(Args)]
+pub(crate) struct Simulate {
+    /// One of the two; both without it
+    what: Option<What>,
+    /// How many seeds of each kind
+    #[arg(long, default_value_t = 100_000)]
+    seeds: u64,
+    /// The first seed; of the allocators
+    #[arg(long, default_value_t = 0)]
+    first: u64,
+    /// One kind of cluster: nodes that are all ours, or a migration from and to Calico
+    #[arg(long)]
+    kind: Option<Kind>,
 }
 
-fn simulate(seeds: u64, package: &str, what: &str) -> Result<()> {
-    let mut command = artifacts::cargo()?;
-    // Read when the test is compiled: a pure crate has no environment.
-    command.env("PETIOLE_SEEDS", seeds.to_string());
-    command.args(["test", "--release", "--package", package, "--lib", "simulation"]);
-    run::must(&mut command, &format!("{seeds} seeds of {what}"))?;
-    Ok(())
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum What {
+    Bgp,
+    Ipam,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Kind {
+    Nodes,
+    Migration,
+}
+
+/// Runs the seeds; those that end badly are named.
+pub(crate) fn run(asked: &Simulate) -> Result<ExitCode> {
+    let seeds = asked.seeds;
+    let is_wanted = |what| asked.what.is_none_or(|w| w == what);
+    if is_wanted(What::Bgp) && asked.kind.is_none() {
+        // Read when the test is compiled: a pure crate has no environment.
+        let mut command = artifacts::cargo()?;
+        command.env("PETIOLE_SEEDS", seeds.to_string());
+        command.args(["test", "--release", "--package", "petiole-bgp", "--lib", "simulation"]);
+        run::must(&mut command, &format!("{seeds} seeds of two speakers"))?;
+    }
+    if is_wanted(What::Ipam) {
+        let mut command = artifacts::cargo()?;
+        command.env("PETIOLE_SEEDS", seeds.to_string()).env("PETIOLE_FIRST_SEED", asked.first.to_string());
+        if let Some(kind) = asked.kind {
+            command.env("PETIOLE_KIND", if matches!(kind, Kind::Nodes) { "nodes" } else { "migration" });
+        }
+        command.args(["test", "--release", "--package", "petiole-ipam", "--lib", "simulation", "--", "--nocapture"]);
+        run::must(&mut command, &format!("{seeds} seeds of clusters of allocators"))?;
+    }
+    Ok(ExitCode::SUCCESS)
 }

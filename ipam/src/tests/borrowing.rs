@@ -107,3 +107,23 @@ fn a_borrower_knows_its_addresses_again_after_a_restart() {
     assert_eq!(world.txns, before);
     world.check();
 }
+
+#[test]
+fn an_address_that_is_named_in_anothers_block_and_one_that_is_borrowed_are_found_with_few_reads() {
+    let mut world = World::new(1);
+    let pools = [spec("10.0.0.0/29", 30), spec("fd00::/126", 126)];
+    let b = world.worker("b", &pools);
+    world.run();
+    let a = world.worker("a", &pools);
+    world.run();
+    let theirs: Prefix = owned(&world, b)[0].parse().unwrap();
+    let before = world.txns;
+    let families = Family::BOTH.to_vec();
+    let request =
+        AssignRequest { handle: "p".into(), families, addresses: vec![theirs.addr()], ..AssignRequest::default() };
+    world.ask(a, 1, Ask::Assign(request));
+    world.run();
+    assert_eq!(world.take_reply(a).1.unwrap()[0], theirs.addr());
+    assert!(world.txns - before <= 6, "{}", world.txns - before);
+    world.check();
+}

@@ -43,6 +43,8 @@ pub(super) struct World {
     strict: bool,
     /// Transactions that were given up as lost, and are carried out later.
     late: Vec<Txn>,
+    /// How often what happened.
+    pub(super) tally: BTreeMap<&'static str, u64>,
     /// Who owned what at any revision, to see that nothing was ever owned by two.
     owners: BTreeMap<Prefix, (Revision, String)>,
 }
@@ -58,6 +60,7 @@ impl World {
             lose: 0,
             strict: false,
             late: Vec::new(),
+            tally: BTreeMap::new(),
             owners: BTreeMap::new(),
         }
     }
@@ -151,6 +154,7 @@ impl World {
         let applied = self.store.apply(txn)?;
         for change in &applied.changes {
             let Ok(Key::Block(cidr)) = Key::parse(change.key()) else { continue };
+            self.count(before.get(&cidr), change);
             match change {
                 Change::Delete { .. } => {
                     self.owners.remove(&cidr);
@@ -274,11 +278,7 @@ impl World {
 
     fn has_work(&self, n: usize) -> bool {
         let node = &self.nodes[n];
-        // One that was compacted away from under it has yet to hear so.
-        let lags = |(prefix, from): &(String, Revision)| match self.store.changes_since(prefix, *from) {
-            Ok(changes) => !changes.is_empty(),
-            Err(_) => true,
-        };
+        let lags = |(_, from): &(String, Revision)| *from <= self.store.revision();
         node.alive && (!node.asked.is_empty() || !node.answers.is_empty() || node.streams.values().any(lags))
     }
 
@@ -315,7 +315,8 @@ impl World {
     fn be_late(&mut self) -> bool {
         let Some(at) = (self.rng.next_u32() as usize).checked_rem(self.late.len()) else { return false };
         let txn = self.late.remove(at);
-        self.apply(&txn).unwrap();
+        let is_done = self.apply(&txn).unwrap().succeeded;
+        *self.tally.entry(if is_done { "late and carried out" } else { "late and in vain" }).or_default() += 1;
         true
     }
 

@@ -95,6 +95,101 @@ impl World {
         self.nodes[n].asked.iter().any(|asked| matches!(asked, Asked::Txn(..)))
     }
 
+    /// Carries out all that was sent and never answered and writes this key.
+    pub(in crate::tests) fn be_punctual_with(&mut self, key: &str) {
+        for txn in std::mem::take(&mut self.late) {
+            if txn.then.iter().any(|op| op.key() == key) {
+                self.apply(&txn).unwrap();
+            } else {
+                self.late.push(txn);
+            }
+        }
+    }
+
+    /// The store stops and starts: watches end, and what was on its way to it is refused, or lost before or after it is done.
+    pub(in crate::tests) fn restart_store(&mut self) {
+        for n in 0..self.nodes.len() {
+            for asked in std::mem::take(&mut self.nodes[n].asked) {
+                let Asked::Txn(id, txn) = asked else {
+                    self.nodes[n].asked.push(asked);
+                    continue;
+                };
+                let error = match self.dice() % 4 {
+                    0 => StoreError::Refused("no leader".to_owned()),
+                    what => {
+                        if what == 1 {
+                            self.apply(&txn).unwrap();
+                        } else if what == 2 {
+                            self.late.push(txn);
+                        }
+                        StoreError::Unknown("the store is away".to_owned())
+                    }
+                };
+                self.nodes[n].answers.push((id, Err(error)));
+            }
+            self.end_streams(n, &WatchEnd::Disconnected("the store is away".to_owned()));
+        }
+    }
+
+    /// Tells everybody what BGP says of forgotten nodes: a block that is announced by somebody is there.
+    pub(in crate::tests) fn hear_of_forgotten(&mut self) {
+        let alive = self.nodes.iter().filter(|n| n.alive);
+        let present: BTreeSet<Prefix> = alive.flat_map(|n| n.ipam.blocks().keys().copied()).collect();
+        let (now, wall) = (self.now, self.wall());
+        for n in 0..self.nodes.len() {
+            if self.nodes[n].alive {
+                self.nodes[n].ipam.handle_reachable(Some(&present), now, wall);
+                self.drain(n);
+            }
+        }
+    }
+
+    /// No two nodes announce one address.
+    pub(in crate::tests) fn check_announcements(&self) {
+        let mut announced: BTreeMap<Prefix, &str> = BTreeMap::new();
+        for node in self.nodes.iter().filter(|n| n.alive) {
+            for cidr in node.ipam.blocks().keys() {
+                let other = announced.insert(*cidr, &node.name);
+                assert!(other.is_none(), "{cidr} is announced by {} and {other:?}", node.name);
+            }
+        }
+    }
+
+    /// Takes note of what happens to blocks, so that a run can say what it has seen.
+    pub(super) fn count(&mut self, before: Option<&Block>, change: &Change) {
+        let is_here = |owner: Option<petiole_store::Owner>| {
+            owner.is_some_and(|o| self.nodes.iter().any(|n| n.alive && o.is_host(&n.name)))
+        };
+        let after = match change {
+            Change::Delete { .. } => None,
+            Change::Put(kv) => Block::decode(&kv.key, &kv.value).ok(),
+        };
+        let what = match (before, after) {
+            (None, _) => "claimed",
+            (Some(before), None) if is_here(before.owner()) => "given back",
+            (Some(_), None) => "reclaimed and deleted",
+            (Some(before), Some(after)) if before.owner() != after.owner() => {
+                if after.owner().is_none() {
+                    "reclaimed and left ownerless"
+                } else {
+                    "taken over without an owner"
+                }
+            }
+            (Some(before), Some(after)) => {
+                let lent = |b: &Block| {
+                    let owner = b.owner();
+                    let is_others = |node: &str| !owner.as_ref().is_some_and(|o| o.is_host(node));
+                    b.live().filter(|(_, a)| view::node_of(a).is_some_and(is_others)).count()
+                };
+                if lent(&after) <= lent(before) {
+                    return;
+                }
+                "borrowed from"
+            }
+        };
+        *self.tally.entry(what).or_default() += 1;
+    }
+
     /// Carries out all that was sent and never answered.
     pub(in crate::tests) fn be_punctual(&mut self) {
         while self.be_late() {}
