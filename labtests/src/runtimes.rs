@@ -183,6 +183,28 @@ impl Host {
         Ok(container)
     }
 
+    /// The same by podman, in a network of this name and with its echo at a port of the host.
+    pub fn publish(&self, name: &str, network: &str, port: u16) -> Result<Container<'_>> {
+        let port = format!("{port}:{ECHO_PORT}");
+        self.node.exec(&[
+            "podman",
+            "run",
+            "--detach",
+            "--name",
+            name,
+            "--network",
+            network,
+            "--publish",
+            &port,
+            IMAGE,
+        ])?;
+        let (runtime, name) = (Runtime::Podman, name.to_owned());
+        let mut container =
+            Container { host: self, runtime, name, attached: None, pid: String::new(), addresses: Vec::new() };
+        eventually(WITHIN, "the container runs, and has its addresses", || container.look())?;
+        Ok(container)
+    }
+
     /// The same by containerd, detached: nobody runs the plugin at its end.
     pub fn run_forgotten(&self, name: &str) -> Result<Container<'_>> {
         let group = format!("{}/{name}", self.group);

@@ -46,6 +46,40 @@ fn tables(lab: &Lab) -> Result<Vec<Vec<String>>> {
     Ok(all)
 }
 
+/// Ours first, then those of the reference plugins that follow it.
+const CHAINED: &str = r#"{ "cniVersion": "1.0.0", "name": "chained", "plugins": [
+    { "type": "petiole", "capabilities": { "ips": true, "mac": true } },
+    { "type": "portmap", "capabilities": { "portMappings": true } },
+    { "type": "bandwidth", "ingressRate": 80000000, "ingressBurst": 8000000, "egressRate": 80000000, "egressBurst": 8000000 },
+    { "type": "tuning", "sysctl": { "net.core.somaxconn": "500" } }
+] }"#;
+
+/// A port of the host leads to a container, its rate is limited and its setting is made; then nothing of that is left.
+fn chained(lab: &Lab, host: &Host) -> Result<Vec<String>> {
+    host.node.write("/etc/cni/net.d/20-chained.conflist", CHAINED)?;
+    let container = host.publish("published", "chained", 8080)?;
+    let client = lab.node("client1")?;
+    for node in ["TCP4:10.122.0.11", "TCP6:[fd00:122::11]"] {
+        let line = format!("echo word | socat -T 2 -t 2 - {node}:8080,connect-timeout=2");
+        said(client.exec(&["sh", "-c", &line])?, node)?;
+    }
+    ensure!(container.exec(&["cat", "/proc/sys/net/core/somaxconn"])?.trim() == "500");
+    let limits = host.node.exec(&["tc", "qdisc"])?;
+    ensure!(limits.contains("qdisc tbf 1: dev pet"), "{limits}");
+    let addresses = container.addresses.clone();
+    container.remove()?;
+    let rules = host.node.sh("iptables -t nat -S; ip6tables -t nat -S; tc qdisc")?;
+    ensure!(!rules.contains("8080") && !rules.contains("tbf"), "left: {rules}");
+    Ok(addresses)
+}
+
+/// GC as a runtime asks for it, of everything in the network.
+fn collect_all(node: &NodeHandle) -> Result<()> {
+    let conf = r#"{"cniVersion":"1.1.0","name":"petiole","type":"petiole","cni.dev/valid-attachments":[]}"#;
+    let line = format!("echo '{conf}' | CNI_COMMAND=GC CNI_PATH=/opt/cni/bin /opt/cni/bin/petiole");
+    node.sh(&line).map(drop)
+}
+
 /// What a container leaves on its node, if anything.
 fn left(node: &NodeHandle) -> Result<Vec<String>> {
     let mut found = Vec::new();
@@ -125,13 +159,17 @@ fn containers_of_podman_and_containerd_reach_each_other_across_racks_and_give_ba
     }
     let before = tables(&lab)?;
 
-    // Nobody will tell the agent that this one is over.
-    let forgotten = one.run_forgotten("forgotten")?;
-    let lost = forgotten.addresses.clone();
-    forgotten.kill()?;
+    // Nobody tells the agents that these are over: one is asked by GC, the other is started again in the end.
+    let mut spent = Vec::new();
+    for host in [&one, &four] {
+        let forgotten = host.run_forgotten("forgotten")?;
+        spent.extend(forgotten.addresses.clone());
+        forgotten.kill()?;
+    }
+    collect_all(&one.node)?;
+    gone(&lab, &[&one], &spent[..2], WITHIN)?;
     println!("{:.1?}: both nodes are ready", begun.elapsed());
 
-    let mut spent = lost.clone();
     for round in ["removed", "killed"] {
         let run = |host, runtime, name: &str| Host::run(host, runtime, &format!("{name}-{round}"));
         let containers = [
@@ -166,7 +204,7 @@ fn containers_of_podman_and_containerd_reach_each_other_across_racks_and_give_ba
         for container in containers {
             if round == "killed" { container.kill()? } else { container.remove()? }
         }
-        gone(&lab, &[&four], &addresses, WITHIN)?;
+        gone(&lab, &[&one], &addresses, WITHIN)?;
         eventually(WITHIN, "the addresses are free again", || {
             for address in &addresses {
                 ensure!(!assigned(&lab, address)?, "{address} is still assigned");
@@ -176,9 +214,11 @@ fn containers_of_podman_and_containerd_reach_each_other_across_racks_and_give_ba
         spent.extend(addresses);
         println!("{:.1?}: four containers {round}", begun.elapsed());
     }
+    spent.extend(chained(&lab, &one)?);
+    println!("{:.1?}: portmap, bandwidth and tuning followed", begun.elapsed());
     // An agent that starts compares records and kernel at once; one that runs, twice with 30 s between.
-    one.node.stop("agent", Signal::KILL)?;
-    one.node.start("agent")?;
+    four.node.stop("agent", Signal::KILL)?;
+    four.node.start("agent")?;
     gone(&lab, &[&one, &four], &spent, WITHIN)?;
     fabric::wait_settled(&lab, SETTLE)?;
     ensure!(tables(&lab)? == before, "a leaf's table changed with containers: {:?}", tables(&lab)?);

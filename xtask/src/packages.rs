@@ -81,6 +81,8 @@ const PACKAGES: &[Package] = &[
     daemon(Need::Lab, "containerd", "containerd", &["containerd.service"]),
     package(Need::Lab, "runc", "runc"),
     package(Need::Lab, "busybox-static", "busybox"),
+    // What the reference plugin for ports of the host runs.
+    package(Need::Lab, "iptables", "iptables"),
     // What the topology's `exec` lines and the tests run inside the nodes.
     package(Need::Lab, "iproute2", "ip"),
     package(Need::Lab, "iputils-ping", "ping"),

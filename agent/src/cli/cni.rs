@@ -85,6 +85,14 @@ pub(super) fn run(install: &Install, socket: &Path, output: Output) -> Result<()
             "{yellow}warning:{plain} {earlier} sorts before {CONFLIST}: container runtimes take that one; remove it"
         )?;
     }
+    for later in later(&install.conf_dir).iter().filter(|_| !install.uninstall) {
+        let later = later.display();
+        writeln!(
+            anstream::stderr(),
+            "note: {later} is there too: a runtime that takes the first file takes {CONFLIST}; podman takes the network that it is told, \
+             `--network {PLUGIN}` or default_network in containers.conf"
+        )?;
+    }
     Ok(())
 }
 
@@ -196,11 +204,22 @@ fn absent(removed: std::io::Result<()>) -> std::io::Result<bool> {
 
 /// The configurations that runtimes would take instead.
 fn earlier(folder: &Path) -> Vec<PathBuf> {
+    let ours = folder.join(CONFLIST);
+    configurations(folder).into_iter().filter(|path| *path < ours).collect()
+}
+
+/// Those that runtimes which take the first pass over.
+fn later(folder: &Path) -> Vec<PathBuf> {
+    let ours = folder.join(CONFLIST);
+    configurations(folder).into_iter().filter(|path| *path > ours).collect()
+}
+
+fn configurations(folder: &Path) -> Vec<PathBuf> {
     let is_conf = |path: &Path| path.extension().is_some_and(|e| e == "conf" || e == "conflist" || e == "json");
     let entries = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
-    let mut earlier: Vec<PathBuf> = entries.filter(|path| is_conf(path) && *path < folder.join(CONFLIST)).collect();
-    earlier.sort();
-    earlier
+    let mut found: Vec<PathBuf> = entries.filter(|path| is_conf(path)).collect();
+    found.sort();
+    found
 }
 
 #[cfg(test)]

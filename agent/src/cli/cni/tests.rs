@@ -176,4 +176,6 @@ fn configurations_that_a_runtime_would_take_instead_are_named() {
     }
     let names: Vec<_> = earlier(&node.install.conf_dir).iter().map(|p| p.file_name().unwrap().to_owned()).collect();
     assert_eq!(names, ["01-a.json", "05-calico.conflist"]);
+    node.install().unwrap();
+    assert_eq!(later(&node.install.conf_dir), [node.install.conf_dir.join("87-podman.conflist")]);
 }
