@@ -77,7 +77,7 @@ enum Command {
     Lab(LabCommand),
     /// Measure: times, ratios and memory, each against its goal
     #[command(
-        after_help = "Examples:\n  cargo xtask bench                  every bench\n  cargo xtask bench convergence\n  cargo xtask bench rib              beside BIRD\n  cargo xtask bench bfd --minutes 10 on a busy machine\n  cargo xtask bench strangers        10,000 connections a second, and a flood of UPDATEs"
+        after_help = "Examples:\n  cargo xtask bench                  every bench\n  cargo xtask bench convergence\n  cargo xtask bench rib              beside BIRD\n  cargo xtask bench bfd --minutes 10 on a busy machine\n  cargo xtask bench strangers        10,000 connections a second, and a flood of UPDATEs\n  cargo xtask bench cni              pods, beside Debian's ptp and bridge"
     )]
     Bench(Forward),
     /// Run every feature against FRR, BIRD, GoBGP, OpenBGPD and ExaBGP as the leaf, and write docs/interop.md

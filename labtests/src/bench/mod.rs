@@ -2,6 +2,7 @@
 
 mod arena;
 mod bfd;
+mod cni;
 mod convergence;
 mod keepalive;
 mod memory;
@@ -43,6 +44,9 @@ pub struct Options {
     /// Rounds of the two receivers; of the mixed feed a third of it
     #[arg(long, default_value_t = 15, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=1000))]
     rounds: u32,
+    /// Pods that `cni` wires one after another; a fifth as many bursts of 16
+    #[arg(long, default_value_t = 100, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=10000))]
+    pods: u32,
     /// How long BFD is watched
     #[arg(long, default_value_t = 1.0, value_name = "MINUTES", value_parser = minutes)]
     minutes: f64,
@@ -66,6 +70,8 @@ enum Bench {
     Strangers,
     /// Whether BFD's sessions live through a busy machine: 24 at 3 x 50 ms for some minutes
     Bfd,
+    /// What ADD and DEL of a pod take beside Debian's ptp and bridge with host-local, and what etcd and leaf notice of it
+    Cni,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -92,6 +98,9 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     }
     if matches!(options.name, None | Some(Bench::Strangers)) {
         passed &= run_strangers(options)?;
+    }
+    if matches!(options.name, None | Some(Bench::Cni)) {
+        passed &= run_cni(options)?;
     }
     Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -147,6 +156,17 @@ fn run_strangers(options: &Options) -> Result<bool> {
     let document = json!({ "machine": machine, "result": document });
     publish_figures(options, "strangers", &document, &format!("Strangers and floods on {machine}\n\n{table}"))?;
     Ok(passed)
+}
+
+fn run_cni(options: &Options) -> Result<bool> {
+    let petiole = Binaries::find()?.agent.ok_or_else(|| anyhow!("no agent: build it, or set PETIOLE_BIN"))?;
+    let machine = machine();
+    let outcome = cni::run(&petiole, options.pods, &tell)?;
+    tell("");
+    let picture = plot::svg(&format!("ADD and DEL of pods ({machine})"), &cni::measures(&outcome));
+    let text = format!("{}\n{}", cni::table(&machine, &outcome), wrapped(cni::METHOD, 100));
+    publish(options, "cni", &cni::document(&machine, &outcome), &text, &picture)?;
+    Ok(cni::passed(&outcome))
 }
 
 /// Writes figures and picture beside each other, and prints what was asked for.

@@ -89,6 +89,13 @@ impl Peer {
         }
     }
 
+    /// Everything seen and not fetched yet.
+    pub(crate) fn seen(&mut self) -> Vec<Event> {
+        let seen: Vec<Event> = self.events.try_iter().collect();
+        self.latest = seen.iter().map(|event| event.session).fold(self.latest, u64::max);
+        seen
+    }
+
     /// Forgets what was seen so far.
     pub(crate) fn drain(&mut self) {
         while let Ok(event) = self.events.try_recv() {
