@@ -72,10 +72,9 @@ impl Book {
             if let Some(other) = pages.holders.insert(*address, container.to_owned())
                 && other != container
             {
-                let there = pages.live.get(&other).map(|l| l.node);
-                let words = format!(
-                    "{address} was answered to {container} on node{node} while {other} on node{there:?} has it"
-                );
+                let there = pages.live.get(&other).map_or_else(|| "no node".to_owned(), |l| format!("node{}", l.node));
+                let words =
+                    format!("{address} was answered to {container} on node{node} while {other} on {there} has it");
                 pages.breach(words);
             }
         }
