@@ -6,10 +6,10 @@
     reason = "the functions that tests share fail like tests"
 )]
 
-use petiole::io::api::{Addresses, ForgetAnswer};
+use petiole::io::api::Addresses;
 use petiole_node::view::{
-    AdvertisedView, BlocksView, CheckView, DrainView, FibEntry, OrderView, PathView, PeerView, ShowView, StatusView,
-    TraceView, WhyView,
+    AdvertisedView, BlocksView, CheckView, DrainView, FibEntry, ForgottenView, OrderView, PathView, PeerView, ShowView,
+    StatusView, TraceView, WhyView,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -42,7 +42,7 @@ fn every_example_is_what_the_code_prints() {
     same::<BlocksView>("BlocksView");
     same::<CheckView>("CheckView");
     same::<ShowView>("ShowView");
-    same::<ForgetAnswer>("ForgetAnswer");
+    same::<ForgottenView>("ForgottenView");
     same::<Addresses>("Addresses");
     same::<Vec<FibEntry>>("[FibEntry]");
     same::<WhyView>("WhyView");

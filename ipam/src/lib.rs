@@ -134,6 +134,14 @@ impl Ipam {
         }
     }
 
+    /// Tells which addresses are the node's own, before anything else: they are written down with the beginning of this life,
+    /// for whoever is told to [`forget`](reclaim::forget) the node.
+    #[must_use]
+    pub fn with_addresses(mut self, addresses: &[Prefix]) -> Self {
+        self.life.name_addresses(addresses);
+        self
+    }
+
     /// Goes on with the blocks that this node owned when it last saw the store, with the revision of each, until the store
     /// is in sync. Only for the same boot of the same node.
     pub fn restore(&mut self, saved: &BTreeMap<Prefix, Revision>) {

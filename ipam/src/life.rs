@@ -42,6 +42,14 @@ impl Life {
         Self { key: Key::life(node).to_string(), value: value.into_bytes(), standing: None }
     }
 
+    /// Lets the key say which addresses are the node's own: who is told to forget the node looks for them.
+    pub(crate) fn name_addresses(&mut self, addresses: &[Prefix]) {
+        let list: Vec<String> = addresses.iter().map(|a| format!("\"{a}\"")).collect();
+        if let Some(b'}') = self.value.pop() {
+            self.value.extend(format!(",\"addresses\":[{}]}}", list.join(",")).into_bytes());
+        }
+    }
+
     pub(crate) const fn is_lived(&self) -> bool {
         self.standing.is_some()
     }

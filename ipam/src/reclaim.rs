@@ -36,6 +36,14 @@ pub(crate) struct Reclaim {
     pub(crate) read: BTreeMap<String, Option<KeyValue>>,
 }
 
+/// A node's own addresses, out of the value that its last life wrote; empty where it says none.
+#[must_use]
+pub fn addresses_in(life: &[u8]) -> Vec<Prefix> {
+    let value: serde_json::Value = serde_json::from_slice(life).unwrap_or_default();
+    let list = value.get("addresses").and_then(serde_json::Value::as_array);
+    list.into_iter().flatten().filter_map(|a| a.as_str()?.parse().ok()).collect()
+}
+
 /// The transaction that says that a node is gone for good. `addresses` are its own, if they are known.
 #[must_use]
 pub fn forget(node: &str, addresses: Vec<Prefix>, wall: UnixNanos) -> Txn {

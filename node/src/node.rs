@@ -149,7 +149,8 @@ impl Node {
         let watched = petiole_ipam::WATCHED_PREFIXES.iter().copied().chain([CUSTOM_FILTERS]);
         Self {
             watch: Watch::new(watched.map(str::to_owned).collect(), seed::derive(&seed, "watch"), now.mono),
-            ipam: Ipam::new(ipam_settings, seed::derive(&seed, "ipam"), now.mono),
+            ipam: Ipam::new(ipam_settings, seed::derive(&seed, "ipam"), now.mono)
+                .with_addresses(&settings.node.addresses),
             filters: Filters::new(),
             gates,
             dataplane: Dataplane::new(Pacing::default(), now.mono),

@@ -5,13 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use petiole_ipam::check::{self, Found};
 use petiole_ipam::{WATCHED_PREFIXES, reclaim};
 use petiole_prefix::Prefix;
+use petiole_store::key::Key;
 use petiole_store::{KeyValue, StoreError, TxnOutcome, WatchAction, WatchEvent, WatchId};
 
 use crate::effect::Effect;
 use crate::input::{EffectId, QueryId};
 use crate::node::Node;
 use crate::pods::Witness;
-use crate::view::{Answer, CheckView, FindingView, RepairView, ShowView};
+use crate::view::{Answer, CheckView, FindingView, ForgottenView, RepairView, ShowView};
 
 /// What is wanted of a survey.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -39,12 +40,23 @@ struct Survey {
     repairs: BTreeMap<EffectId, usize>,
 }
 
+/// An order to forget a node.
+#[derive(Debug)]
+struct Forget {
+    query: QueryId,
+    node: String,
+    /// The node's own, as the operator says, and as the node said.
+    addresses: BTreeSet<Prefix>,
+}
+
 /// The open questions.
 #[derive(Debug, Default)]
 pub(crate) struct Surveys {
     open: Vec<Survey>,
-    /// Orders to forget a node that the store has not taken yet.
-    orders: BTreeMap<EffectId, (QueryId, String)>,
+    /// Orders to forget a node, while the store is asked what the node's own addresses are.
+    forgets: BTreeMap<WatchId, Forget>,
+    /// The same, while the store has not taken them yet.
+    orders: BTreeMap<EffectId, Forget>,
     lists: u64,
 }
 
@@ -53,11 +65,7 @@ impl Node {
     pub(crate) fn survey(&mut self, query: QueryId, purpose: Purpose) {
         let mut lists = Vec::new();
         for prefix in WATCHED_PREFIXES {
-            // From the far end, so that no list of the watch has the same name.
-            let id = WatchId(u64::MAX - self.surveys.lists);
-            self.surveys.lists += 1;
-            lists.push(id);
-            self.push(Effect::Store(WatchAction::List { id, prefix: prefix.to_owned() }));
+            lists.push(self.list(prefix.to_owned()));
         }
         let witness = self.pods.witness(&self.settings.node.name);
         let (kvs, findings, repairs) = (Vec::new(), Vec::new(), BTreeMap::new());
@@ -76,15 +84,48 @@ impl Node {
         if let Some(why) = wrong {
             return self.push(Effect::Reply { id: query, answer: Err(why) });
         }
-        let txn = reclaim::forget(&node, addresses, self.now.wall);
-        let id = self.effect_id();
-        self.surveys.orders.insert(id, (query, node));
-        self.push(Effect::Txn { id, txn });
+        let id = self.list(Key::life(&node).to_string());
+        let addresses = addresses.into_iter().collect();
+        self.surveys.forgets.insert(id, Forget { query, node, addresses });
+    }
+
+    fn list(&mut self, prefix: String) -> WatchId {
+        // From the far end, so that no list of the watch has the same name.
+        let id = WatchId(u64::MAX - self.surveys.lists);
+        self.surveys.lists += 1;
+        self.push(Effect::Store(WatchAction::List { id, prefix }));
+        id
+    }
+
+    /// The node's own addresses, as it wrote them down, belong to the order.
+    fn forget_listed(&mut self, mut order: Forget, event: WatchEvent) {
+        match event {
+            WatchEvent::Listed { kvs, .. } => {
+                // A list is of a prefix: a longer name may begin with this one.
+                let key = Key::life(&order.node).to_string();
+                let said = kvs.iter().filter(|kv| kv.key == key).flat_map(|kv| reclaim::addresses_in(&kv.value));
+                order.addresses.extend(said);
+                let addresses = order.addresses.iter().copied().collect();
+                let txn = reclaim::forget(&order.node, addresses, self.now.wall);
+                let id = self.effect_id();
+                self.surveys.orders.insert(id, order);
+                self.push(Effect::Txn { id, txn });
+            }
+            WatchEvent::ListFailed { error, .. } => {
+                let why = format!("the store cannot be read: {error}; `petiole status` says more");
+                self.push(Effect::Reply { id: order.query, answer: Err(why) });
+            }
+            _ => {}
+        }
     }
 
     /// Takes in what the store answered to a survey's list; gives back what is not one's.
     pub(crate) fn survey_event(&mut self, event: WatchEvent) -> Option<WatchEvent> {
         let id = event.id();
+        if let Some(order) = self.surveys.forgets.remove(&id) {
+            self.forget_listed(order, event);
+            return None;
+        }
         let Some(at) = self.surveys.open.iter().position(|s| s.lists.contains(&id)) else { return Some(event) };
         match event {
             WatchEvent::Listed { kvs, .. } => {
@@ -150,9 +191,10 @@ impl Node {
 
     /// Takes in the outcome of a repair or an order; `false` when it is neither.
     pub(crate) fn survey_done(&mut self, id: EffectId, outcome: &Result<TxnOutcome, StoreError>) -> bool {
-        if let Some((query, node)) = self.surveys.orders.remove(&id) {
+        if let Some(Forget { query, node, addresses }) = self.surveys.orders.remove(&id) {
+            let addresses = addresses.into_iter().collect();
             let answer = match outcome {
-                Ok(_) => Ok(Answer::Forgotten(node)),
+                Ok(_) => Ok(Answer::Forgotten(ForgottenView { node, addresses })),
                 Err(e) => Err(e.to_string()),
             };
             self.push(Effect::Reply { id: query, answer });

@@ -4,7 +4,7 @@ mod bfd;
 mod ipam;
 mod order;
 
-pub use ipam::{BlockView, BlocksView, CheckView, FindingView, PoolView, RepairView, ShowView};
+pub use ipam::{BlockView, BlocksView, CheckView, FindingView, ForgottenView, PoolView, RepairView, ShowView};
 pub use order::{DrainView, OrderView, PeerOrder};
 
 use std::net::{IpAddr, SocketAddr};
@@ -293,8 +293,8 @@ pub enum Answer {
     Check(CheckView),
     /// To [`Query::Show`].
     Show(ShowView),
-    /// To [`Query::Forget`]: the node's name.
-    Forgotten(String),
+    /// To [`Query::Forget`].
+    Forgotten(ForgottenView),
     /// To [`Query::Fib`].
     Fib(Vec<FibEntry>),
     /// To [`Query::Why`].

@@ -10,7 +10,7 @@ use petiole_node::bgp::wire::ShutdownText;
 use petiole_node::bgp::{PeerId, SessionState};
 use petiole_node::store::memory::Memory;
 use petiole_node::view::{Answer, DrainView, PeerOrder, PeerView, Query, RouteTable, StatusView};
-use world::{Kernel, World, ip};
+use world::{Kernel, World, ip, p};
 
 const LEAF: &str = "10.122.101.0";
 
@@ -279,4 +279,29 @@ fn rfc8326_4_1_a_drain_is_told_with_the_community_beside_those_that_are_configur
     world.ask(Query::Undrain);
     world.run_for(seconds(1));
     assert_eq!(carried(&world, "10.122.0.11/32"), (vec![mark], 1, 0));
+}
+
+#[test]
+fn who_forgets_a_node_looks_for_the_addresses_that_it_wrote_down() {
+    let mut world = World::new(WORKER);
+    world.run_for(seconds(3));
+    // As this node writes down its own.
+    let lives: Vec<String> =
+        world.store.list("/petiole/v1/lives/").map(|kv| String::from_utf8(kv.value.clone()).unwrap()).collect();
+    assert_eq!(lives.len(), 1, "{lives:?}");
+    assert!(lives[0].contains(r#""addresses":["10.122.0.11/32""#), "{lives:?}");
+    world.put("/petiole/v1/lives/worker7", r#"{"life":"0","addresses":["10.122.0.17/32"]}"#);
+    world.put("/petiole/v1/lives/worker70", r#"{"life":"0","addresses":["10.122.0.70/32"]}"#);
+    let forget = |node: &str, more: &[&str]| Query::Forget {
+        node: node.to_owned(),
+        addresses: more.iter().map(|a| p(a)).collect(),
+    };
+    let Answer::Forgotten(view) = world.ask(forget("worker7", &["fd00:122::17/128"])) else { panic!("no view") };
+    assert_eq!(view.addresses, [p("10.122.0.17/32"), p("fd00:122::17/128")]);
+    let note = world.store.list("/petiole/v1/forgotten/worker7").next().unwrap().value.clone();
+    assert!(String::from_utf8(note).unwrap().contains("10.122.0.17/32"));
+    let Answer::Forgotten(view) = world.ask(forget("worker8", &[])) else { panic!("no view") };
+    assert_eq!(view.addresses, []);
+    world.store_gone();
+    assert!(world.refused(forget("worker7", &[])).contains("cannot be read"));
 }

@@ -18,15 +18,15 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 use clap::Parser;
 use petiole_node::view::{
-    AdvertisedView, BlocksView, CheckView, FibEntry, PathView, PeerView, RouteTable, ShowView, StatusView, TraceView,
-    WhyView,
+    AdvertisedView, BlocksView, CheckView, FibEntry, ForgottenView, PathView, PeerView, RouteTable, ShowView,
+    StatusView, TraceView, WhyView,
 };
 use serde_json::Value;
 
 use self::args::{Bgp, Cli, CniCommand, Command, ConfigCommand, Ipam};
 use self::output::{Output, emit, print};
 use crate::io::api::orders::Order;
-use crate::io::api::{Addresses, AssignRequest, ForgetAnswer, ForgetRequest, ReleaseRequest};
+use crate::io::api::{Addresses, AssignRequest, ForgetRequest, ReleaseRequest};
 use crate::log;
 
 /// Read the arguments and do what they say.
@@ -147,7 +147,7 @@ async fn ask(command: Command, socket: PathBuf, output: Output) -> Result<()> {
             let addresses = address.into_iter().map(petiole_node::prefix::Prefix::host).collect();
             let request = serde_json::to_value(ForgetRequest { node, addresses })?;
             let answer = client::post(socket, "/v1/ipam/forget", &request).await?;
-            print(answer, output, |v: ForgetAnswer| show::ipam::forgotten(&v.node))
+            print(answer, output, |v: ForgottenView| show::ipam::forgotten(&v))
         }
         Command::Ipam { command: Ipam::Release { address } } => {
             let answer =

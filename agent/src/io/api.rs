@@ -86,13 +86,6 @@ pub struct ForgetRequest {
     pub addresses: Vec<Prefix>,
 }
 
-/// The answer to `POST /v1/ipam/forget`.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct ForgetAnswer {
-    /// The node.
-    pub node: String,
-}
-
 /// The answer to `POST /v1/ipam/assign` and `POST /v1/ipam/release`.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Addresses {
@@ -231,7 +224,7 @@ fn body(answer: Answer) -> Response {
         Answer::Drain(view) => Json(view).into_response(),
         Answer::Check(view) => Json(view).into_response(),
         Answer::Show(view) => Json(view).into_response(),
-        Answer::Forgotten(node) => Json(ForgetAnswer { node }).into_response(),
+        Answer::Forgotten(view) => Json(view).into_response(),
         Answer::Order(view) => Json(view).into_response(),
         Answer::Metrics(samples) => Json(samples).into_response(),
     }

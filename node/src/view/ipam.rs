@@ -86,6 +86,15 @@ pub enum RepairView {
     Unknown,
 }
 
+/// `petiole ipam forget`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ForgottenView {
+    /// The node.
+    pub node: String,
+    /// Its own addresses, as far as it or the operator told: while one of them is announced, nothing is freed.
+    pub addresses: Vec<Prefix>,
+}
+
 /// `petiole ipam show`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct ShowView {

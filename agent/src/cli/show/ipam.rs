@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use petiole_node::prefix::Prefix;
-use petiole_node::view::{BlocksView, CheckView, RepairView, ShowView};
+use petiole_node::view::{BlocksView, CheckView, ForgottenView, RepairView, ShowView};
 
 use crate::cli::table::{Cell, Look, Table};
 
@@ -96,8 +96,17 @@ pub(crate) fn check(view: &CheckView) -> String {
 }
 
 /// What happens next.
-pub(crate) fn forgotten(node: &str) -> String {
+pub(crate) fn forgotten(view: &ForgottenView) -> String {
+    let own = match view.addresses.as_slice() {
+        [] => {
+            "none of its own addresses is known, so only its blocks show that it lives: --address names them".to_owned()
+        }
+        some => {
+            format!("nor its own addresses {}", some.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))
+        }
+    };
     format!(
-        "{node} is forgotten: what it held is freed once no leaf has announced it for a minute; `petiole ipam show` tells\n"
+        "{} is forgotten: what it held is freed once no leaf has announced it for a minute ({own}); `petiole ipam show` tells\n",
+        view.node
     )
 }
