@@ -26,11 +26,15 @@ pub(crate) fn finish(report: &mut Report<'_>, draft: Draft, name: String) -> Set
             roles: draft.node.roles.iter().map(|role| role.value).collect(),
             router_id: draft.node.router_id.map(|id| id.value),
             addresses: draft.node.addresses.iter().map(|addr| addr.value).collect(),
+            labels: draft.node.labels,
         },
         store,
         bgp,
         announce: draft.announce.into_iter().map(|a| a.announce.value).collect(),
-        ipam: IpamSettings { pools: draft.pools.into_iter().map(|pool| pool.value).collect() },
+        ipam: IpamSettings {
+            pools: draft.pools.into_iter().map(|pool| pool.value).collect(),
+            reserved: draft.reserved.into_iter().map(|range| range.value).collect(),
+        },
         paths: draft.paths,
         metrics_listen: draft.metrics_listen.map_or(Settings::METRICS_LISTEN, |listen| listen.value),
     }

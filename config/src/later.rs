@@ -34,6 +34,4 @@ const LATER: &[Later] = &[
     later("[node]", "uplinks", "choice of uplinks by interface"),
     later("[[bgp.peer]]", "import", "import policy"),
     later("[[bgp.peer]]", "local_asn", "AS number for one peer only"),
-    later("[ipam]", "reserved", "reserved addresses"),
-    later("[[ipam.pools]]", "node_selector", "pools for some nodes only"),
 ];

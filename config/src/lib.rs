@@ -104,6 +104,7 @@ impl Settings {
                 roles: std::collections::BTreeSet::new(),
                 router_id: None,
                 addresses: Vec::new(),
+                labels: BTreeMap::new(),
             },
             store: StoreSettings::Embedded(paths.state.join(StoreSettings::EMBEDDED)),
             bgp: None,

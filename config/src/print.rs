@@ -29,6 +29,11 @@ impl Settings {
             writeln!(out, "router_id = \"{id}\"")?;
         }
         writeln!(out, "addresses = {}", list(node.addresses.iter().map(|addr| format!("\"{addr}\""))))?;
+        if !node.labels.is_empty() {
+            let labels: Vec<String> =
+                node.labels.iter().map(|(key, value)| format!("{} = {}", string(key), string(value))).collect();
+            writeln!(out, "labels = {{ {} }}", labels.join(", "))?;
+        }
 
         out.push_str("\n[store]\n");
         match &self.store {
@@ -42,8 +47,16 @@ impl Settings {
             write_announce(out, announce)?;
         }
         let pools = self.ipam.pools.iter();
-        let pools = pools.map(|pool| format!("{{ cidr = \"{}\", block_size = {} }}", pool.cidr, pool.block_size));
+        let pools = pools.map(|pool| {
+            let selector = pool.node_selector.as_deref();
+            let selector = selector.map_or_else(String::new, |text| format!(", node_selector = {}", string(text)));
+            format!("{{ cidr = \"{}\", block_size = {}{selector} }}", pool.cidr, pool.block_size)
+        });
         writeln!(out, "\n[ipam]\npools = {}", list(pools))?;
+        if !self.ipam.reserved.is_empty() {
+            let reserved = self.ipam.reserved.iter().map(|range| format!("\"{range}\""));
+            writeln!(out, "reserved = {}", list(reserved))?;
+        }
         writeln!(out, "\n[paths]\nstate = {}\nrun = {}", path(&self.paths.state), path(&self.paths.run))?;
         writeln!(out, "\n[metrics]\nlisten = \"{}\"", self.metrics_listen)
     }

@@ -530,6 +530,38 @@ pub enum Problem {
         /// Whether the pool's own length is the limit.
         shorter: bool,
     },
+    /// A label that no selector could name.
+    #[error("label {text} in [node] {why}: write a key such as rack or topology.kubernetes.io/zone")]
+    LabelKey {
+        /// The key.
+        text: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// A label's value that Kubernetes would not take.
+    #[error("label {key} in [node] is {text}: write at most 63 letters, digits and _ . -")]
+    LabelValue {
+        /// The key.
+        key: String,
+        /// The value.
+        text: String,
+    },
+    /// A label that is no text.
+    #[error("label {key} in [node] is {found}: write a string such as \"r1\"")]
+    LabelType {
+        /// The key.
+        key: String,
+        /// What it is.
+        found: &'static str,
+    },
+    /// A node selector that cannot be read.
+    #[error("`node_selector` of pool {cidr}: {error}; write it as Calico does, such as \"rack == 'r1' && !has(gpu)\"")]
+    BadSelector {
+        /// The pool.
+        cidr: Prefix,
+        /// Where within it, and what is wrong there.
+        error: petiole_selector::SelectorError,
+    },
     /// A pool that has no room for one block.
     #[error("pool {cidr} is smaller than one block of the default size /{default}: write block_size, {min} to {max}")]
     PoolBelowDefaultBlock {

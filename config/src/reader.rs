@@ -374,7 +374,7 @@ pub(crate) fn clip(text: &str) -> String {
     }
 }
 
-const fn found(value: &DeValue<'_>) -> &'static str {
+pub(crate) const fn found(value: &DeValue<'_>) -> &'static str {
     match value {
         DeValue::String(_) => "a string",
         DeValue::Integer(_) => "a number",

@@ -6,7 +6,7 @@ mod policy;
 pub use bfd::BfdSettings;
 pub use policy::{MaxPrefixAction, MaxPrefixSettings, PeerPolicy, PeerRole};
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -80,6 +80,8 @@ pub struct NodeSettings {
     pub router_id: Option<Ipv4Addr>,
     /// Host prefixes kept on `lo` and announced as the node's own.
     pub addresses: Vec<Prefix>,
+    /// What pools' node selectors are held against.
+    pub labels: BTreeMap<String, String>,
 }
 
 /// `[store]`.
@@ -331,6 +333,8 @@ pub enum HealthCheck {
 pub struct IpamSettings {
     /// Pools created where the store has none that overlaps.
     pub pools: Vec<PoolSettings>,
+    /// What this node assigns to nobody who does not name it, as if the store had an `IPReservation` of it.
+    pub reserved: Vec<Prefix>,
 }
 
 /// One pool of `[ipam] pools`.
@@ -340,6 +344,9 @@ pub struct PoolSettings {
     pub cidr: Prefix,
     /// Length of its blocks: 20 to 32 for IPv4 (default 26), 116 to 128 for IPv6 (default 122).
     pub block_size: u8,
+    /// Which nodes take blocks of it, in Calico's grammar, by their labels; `None`: all. It is written into the pool when that is
+    /// created, and counts as the store has it from then on.
+    pub node_selector: Option<String>,
 }
 
 /// `[paths]`.

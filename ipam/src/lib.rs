@@ -30,6 +30,7 @@ mod requests;
 mod slot;
 mod spare;
 pub mod types;
+pub mod usage;
 mod view;
 mod want;
 
@@ -45,6 +46,7 @@ pub use types::{
     AssignError, AssignRequest, BlockView, IpamSettings, IpamTimer, OwnedBlock, PoolSpec, PoolView, ReleaseTarget,
     Reply, RequestId, TxnId,
 };
+use usage::{Ending, TxnCounts};
 use view::View;
 use want::Want;
 
@@ -88,6 +90,8 @@ pub struct Ipam {
     /// What was seen of this node's blocks lately.
     recent: Recent,
     reclaim: Reclaim,
+    /// Transactions that ended.
+    ended: TxnCounts,
     /// Something changed since the last plan.
     dirty: bool,
 }
@@ -108,12 +112,14 @@ impl Ipam {
     #[must_use]
     pub fn new(settings: IpamSettings, seed: [u8; 32], now: Duration) -> Self {
         let mut rng = ChaCha8Rng::from_seed(seed);
+        let mut view = View::new(settings.node.clone());
+        view.own_reserved.clone_from(&settings.reserved);
         Self {
             life: Life::new(&settings.node, &mut rng),
             rng,
             now,
             wall: 0,
-            view: View::new(settings.node.clone()),
+            view,
             pools: Pools::of(&BTreeMap::new(), &settings),
             settings,
             owned: BTreeMap::new(),
@@ -130,6 +136,7 @@ impl Ipam {
             exhausted: BTreeSet::new(),
             recent: Recent::default(),
             reclaim: Reclaim::default(),
+            ended: TxnCounts::new(),
             dirty: false,
         }
     }
@@ -183,6 +190,7 @@ impl Ipam {
         self.turn(now, wall);
         let Some(flight) = self.flights.remove(&id) else { return };
         let part = self.part();
+        self.count(flight.slot, ending(&result));
         let state = self.slots.entry(flight.slot).or_default();
         state.busy = false;
         match result {
@@ -397,6 +405,15 @@ impl Ipam {
 
     fn part(&mut self) -> f64 {
         f64::from(self.rng.next_u32()) / f64::from(u32::MAX)
+    }
+}
+
+const fn ending(result: &Result<TxnOutcome, StoreError>) -> Ending {
+    match result {
+        Ok(outcome) if outcome.succeeded => Ending::Done,
+        Ok(_) => Ending::Conflict,
+        Err(StoreError::Refused(_)) => Ending::Refused,
+        Err(StoreError::Unknown(_)) => Ending::Unknown,
     }
 }
 

@@ -75,7 +75,10 @@ impl Ipam {
             }
             let name = pools::name_for(spec.cidr);
             // A resource of that name with another range is somebody's decision; the overlap check speaks up if it matters.
-            let pool = Pool::new(&name, spec.cidr, spec.block_size, self.uuid(), rfc3339(self.wall));
+            let mut pool = Pool::new(&name, spec.cidr, spec.block_size, self.uuid(), rfc3339(self.wall));
+            if let Some(selector) = self.settings.selectors.get(&spec.cidr) {
+                pool.spec.node_selector.clone_from(selector);
+            }
             let key = Key::Pool(name);
             self.submit(slot, Txn::new().absent(&key).put(&key, pool.encode()));
         }
@@ -316,7 +319,8 @@ impl Ipam {
             );
         }
         if want.pools(&self.pools).next().is_none() {
-            return Err(format!("no {family} pool of the store can be used; `petiole ipam blocks` says why"));
+            let why = self.pools.why_none(family, &self.view.pools);
+            return Err(format!("no {family} pool can be used: {why}"));
         }
         if let Some(why) = self.forbidden(family) {
             return Err(why + self.words_of_borrowing());
@@ -327,7 +331,7 @@ impl Ipam {
         Ok(())
     }
 
-    const fn words_of_borrowing(&self) -> &'static str {
+    pub(crate) const fn words_of_borrowing(&self) -> &'static str {
         if self.view.config.strict_affinity {
             "; strict_affinity in /calico/ipam/v2/config forbids to borrow from other nodes"
         } else {

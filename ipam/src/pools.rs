@@ -3,10 +3,14 @@
 use std::collections::BTreeMap;
 
 use petiole_prefix::{Family, Prefix};
+use petiole_selector::{Selector, SelectorError};
 use petiole_store::value::{Encapsulation, Pool};
 
 use crate::problem::Problem;
 use crate::types::{IpamSettings, PoolSpec};
+
+/// So many pools are named where none can be used; the others are counted.
+const MENTIONED: usize = 3;
 
 /// A pool that may be claimed from.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -54,9 +58,17 @@ impl Pools {
                 this.refused.insert(name.clone(), why.to_owned());
             } else {
                 let usable = Usable { name: name.clone(), cidr, block_size: pool.block_size() };
-                if let Some(why) = not_understood(pool) {
+                let selected = is_selected(pool, settings);
+                if let Err(error) = selected {
+                    let text = pool.spec.node_selector.trim();
+                    let why = format!(
+                        "its nodeSelector {text:?} cannot be read, {error}: correct it with `calicoctl apply -f`"
+                    );
                     this.refused.insert(name.clone(), why.clone());
                     this.problems.push(Problem::PoolRefused { name: name.clone(), cidr, why });
+                } else if selected == Ok(false) {
+                    // As in Calico, who names the pool may have it on any node.
+                    this.refused.insert(name.clone(), not_selected(pool, settings));
                     this.on_demand.push(usable);
                 } else if let Some(why) = only_on_demand(pool) {
                     this.refused.insert(name.clone(), why.to_owned());
@@ -94,6 +106,23 @@ impl Pools {
     /// Those that may be assigned from when they are asked for.
     pub(crate) fn allowed(&self) -> impl Iterator<Item = &Usable> {
         self.usable.iter().chain(&self.on_demand)
+    }
+
+    /// Why none of a family is assigned from without being asked for: each with its reason, after "no pool can be used".
+    pub(crate) fn why_none(&self, family: Family, store: &BTreeMap<String, Pool>) -> String {
+        let of_family = store.iter().filter(|(_, pool)| pool.spec.cidr.family() == family);
+        let words = of_family.filter_map(|(name, pool)| {
+            let why = self.refused.get(name)?;
+            Some(format!("{name} ({}): {why}", pool.spec.cidr))
+        });
+        let words: Vec<String> = words.collect();
+        match words.split_at_checked(MENTIONED) {
+            Some((some, more)) if !more.is_empty() => {
+                format!("{}; and {} more, which `petiole ipam blocks` lists", some.join("; "), more.len())
+            }
+            _ if words.is_empty() => format!("the store has no {family} pool"),
+            _ => words.join("; "),
+        }
     }
 
     /// The pool that somebody asks for, by its name or its range.
@@ -152,10 +181,21 @@ fn unsupported(pool: &Pool) -> Option<String> {
     None
 }
 
-fn not_understood(pool: &Pool) -> Option<String> {
-    let selector = pool.spec.node_selector.trim();
-    (!matches!(selector, "" | "all()"))
-        .then(|| format!("its nodeSelector is {selector:?}, and only all() is understood so far"))
+/// Whether the pool's selector takes this node.
+fn is_selected(pool: &Pool, settings: &IpamSettings) -> Result<bool, SelectorError> {
+    Ok(pool.spec.node_selector.parse::<Selector>()?.selects(&settings.labels))
+}
+
+fn not_selected(pool: &Pool, settings: &IpamSettings) -> String {
+    let labels: Vec<String> = settings.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    let labels = match labels.as_slice() {
+        [] => "has no labels ([node] labels)".to_owned(),
+        some => format!("has the labels {}", some.join(", ")),
+    };
+    let text = pool.spec.node_selector.trim();
+    format!(
+        "its nodeSelector {text:?} does not select this node, which {labels}: only requests that name it are served"
+    )
 }
 
 fn not_for_pods(pool: &Pool) -> Option<&'static str> {

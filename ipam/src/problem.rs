@@ -12,6 +12,12 @@ pub enum Problem {
          [ipam] pools = [{{ cidr = \"10.123.128.0/17\", block_size = 26 }}]"
     )]
     NoPool,
+    /// There are pools, and none is for this worker.
+    #[error("no IP pool of the store serves this worker, so it waits without a block: {why}")]
+    NoPoolForNode {
+        /// Each pool with its reason.
+        why: String,
+    },
     /// Every block of every usable pool of a family is taken.
     #[error(
         "every {family} pool is exhausted ({}): add a pool, or free a block (`calicoctl delete node NAME` gives back those of a node that is gone)",

@@ -1,5 +1,7 @@
 //! What an operator sees: blocks, pools and problems.
 
+use std::net::IpAddr;
+
 use petiole_prefix::Family;
 use petiole_store::key::{Key, Owner};
 
@@ -48,6 +50,30 @@ impl Ipam {
         pools
     }
 
+    /// What decides over an address, whoever holds it: its pool, whether that may be used, and what keeps it back.
+    #[must_use]
+    pub fn notes_on(&self, addr: IpAddr) -> Vec<String> {
+        let mut notes = Vec::new();
+        for (name, pool) in self.view.pools.iter().filter(|(_, p)| p.spec.cidr.contains_addr(addr)) {
+            let refused = self.pools.refused.get(name);
+            let refused =
+                refused.map_or_else(String::new, |why| format!("; nothing new is assigned from it here: {why}"));
+            notes.push(format!("it lies in pool {name} ({}){refused}", pool.spec.cidr));
+        }
+        if notes.is_empty() {
+            notes.push("it lies in no IP pool of the store".to_owned());
+        }
+        for (name, ranges) in &self.view.reservations {
+            for range in ranges.iter().filter(|r| r.contains_addr(addr)) {
+                notes.push(format!("IPReservation {name} keeps {range} back: only who names the address gets it"));
+            }
+        }
+        for range in self.view.own_reserved.iter().filter(|r| r.contains_addr(addr)) {
+            notes.push(format!("[ipam] reserved of this node keeps {range} back: only who names the address gets it"));
+        }
+        notes
+    }
+
     /// What stands in the way at the moment, for `status`; empty when all is well.
     #[must_use]
     pub fn problems(&self) -> Vec<Problem> {
@@ -74,6 +100,11 @@ impl Ipam {
     fn claim_problems(&self, problems: &mut Vec<Problem>) {
         if self.view.pools.is_empty() && self.pools.missing.is_empty() {
             problems.push(Problem::NoPool);
+        } else if self.pools.usable.is_empty() && self.pools.missing.is_empty() {
+            let families =
+                Family::BOTH.into_iter().filter(|f| self.view.pools.values().any(|p| p.spec.cidr.family() == *f));
+            let why: Vec<String> = families.map(|family| self.pools.why_none(family, &self.view.pools)).collect();
+            problems.push(Problem::NoPoolForNode { why: why.join("; ") });
         }
         for family in Family::BOTH {
             if self.exhausted.contains(&Want::any(family)) {

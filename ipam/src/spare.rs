@@ -59,7 +59,7 @@ impl Recent {
 
 impl Ipam {
     /// How many addresses of its blocks this node can assign without being asked for a pool, these blocks left out.
-    fn available(&self, family: Family, without: Option<Prefix>) -> usize {
+    pub(crate) fn available(&self, family: Family, without: Option<Prefix>) -> usize {
         let reserved = self.view.reserved();
         let cooldown = Duration::from_secs(self.view.config.ip_cooldown_seconds);
         let mine = self.view.mine().filter(|(cidr, _)| cidr.family() == family && Some(*cidr) != without);

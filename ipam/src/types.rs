@@ -8,7 +8,7 @@ use petiole_store::Revision;
 use serde::{Deserialize, Serialize};
 
 /// What the configuration says.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct IpamSettings {
     /// This node's name, as it stands in the store.
     pub node: String,
@@ -16,6 +16,12 @@ pub struct IpamSettings {
     pub want_block: bool,
     /// Pools to create where the store has none there.
     pub pools: Vec<PoolSpec>,
+    /// The node selectors to create them with, by range; those without one are for all nodes.
+    pub selectors: BTreeMap<Prefix, String>,
+    /// What the node selectors of pools are held against.
+    pub labels: BTreeMap<String, String>,
+    /// What this node assigns to nobody who does not name it, beside the store's reservations.
+    pub reserved: Vec<Prefix>,
 }
 
 /// A pool that the configuration asks for.

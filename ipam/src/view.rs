@@ -56,6 +56,8 @@ pub(crate) struct View {
     pub(crate) handles: BTreeMap<String, At<Handle>>,
     pub(crate) pools: BTreeMap<String, Pool>,
     pub(crate) reservations: BTreeMap<String, Vec<Prefix>>,
+    /// Reserved by this node's configuration.
+    pub(crate) own_reserved: Vec<Prefix>,
     pub(crate) config: IpamConfig,
     /// Nodes that an operator says are gone for good.
     pub(crate) forgotten: BTreeMap<String, At<Forgotten>>,
@@ -84,6 +86,7 @@ impl View {
             handles: BTreeMap::new(),
             pools: BTreeMap::new(),
             reservations: BTreeMap::new(),
+            own_reserved: Vec::new(),
             config: IpamConfig::default(),
             forgotten: BTreeMap::new(),
             garbage: BTreeMap::new(),
@@ -377,7 +380,7 @@ impl View {
 
     /// The ranges that are not assigned.
     pub(crate) fn reserved(&self) -> Vec<Prefix> {
-        self.reservations.values().flatten().copied().collect()
+        self.reservations.values().flatten().chain(&self.own_reserved).copied().collect()
     }
 }
 

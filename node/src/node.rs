@@ -138,10 +138,14 @@ impl Node {
     #[must_use]
     pub fn new(settings: Settings, seed: [u8; 32], now: Now) -> Self {
         let pools = settings.ipam.pools.iter().map(|p| PoolSpec { cidr: p.cidr, block_size: p.block_size }).collect();
+        let selectors = settings.ipam.pools.iter().filter_map(|p| Some((p.cidr, p.node_selector.clone()?))).collect();
         let ipam_settings = IpamSettings {
             node: settings.node.name.clone(),
             want_block: settings.node.roles.contains(&Role::Worker),
             pools,
+            selectors,
+            labels: settings.node.labels.clone(),
+            reserved: settings.ipam.reserved.clone(),
         };
         let gates = settings.announce.iter().map(|a| a.health.clone().map(|h| Gate::new(h, now.mono))).collect();
         let peers = settings.bgp.iter().flat_map(|b| &b.peers);

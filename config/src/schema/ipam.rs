@@ -1,17 +1,38 @@
 //! `[ipam]`.
 
-use petiole_prefix::Family;
+use petiole_prefix::{Family, Prefix};
+use petiole_selector::Selector;
 
 use super::open;
 use crate::problem::Problem;
 use crate::ranges;
-use crate::reader::{At, Report, Section, Shape};
+use crate::reader::{At, Field, Report, Section, Shape};
 use crate::settings::PoolSettings;
 
-pub(super) fn read(report: &mut Report<'_>, root: &Section<'_>) -> Vec<At<PoolSettings>> {
-    let Some(ipam) = open(report, root, "ipam", &IPAM) else { return Vec::new() };
+/// Pools, and reserved ranges.
+pub(super) fn read(report: &mut Report<'_>, root: &Section<'_>) -> (Vec<At<PoolSettings>>, Vec<At<Prefix>>) {
+    let Some(ipam) = open(report, root, "ipam", &IPAM) else { return (Vec::new(), Vec::new()) };
     let pools = ipam.sections(report, "pools", &POOL);
-    pools.iter().filter_map(|pool| read_pool(report, pool)).collect()
+    let pools = pools.iter().filter_map(|pool| read_pool(report, pool)).collect();
+    (pools, ipam.field("reserved").map(|field| read_reserved(report, &field)).unwrap_or_default())
+}
+
+fn read_reserved(report: &mut Report<'_>, field: &Field<'_>) -> Vec<At<Prefix>> {
+    let mut reserved: Vec<At<Prefix>> = Vec::new();
+    for item in field.items(report, "a list such as [\"10.123.128.0/28\"]").unwrap_or_default() {
+        let Some(range) = item.prefix(report) else { continue };
+        if let Some(why) = ranges::useless(&range) {
+            let (section, key, wanted) =
+                (item.section, item.key, "a range of one of the pools, such as \"10.123.128.0/28\"");
+            report.error(item.at, Problem::UselessAddress { section, key, addr: range.to_string(), why, wanted });
+        } else if let Some(known) = reserved.iter().find(|known| known.value == range) {
+            let first = report.line(known.at);
+            report.error(item.at, Problem::Twice { what: format!("range {range}"), first });
+        } else {
+            reserved.push(At { at: item.at, value: range });
+        }
+    }
+    reserved
 }
 
 fn read_pool(report: &mut Report<'_>, pool: &Section<'_>) -> Option<At<PoolSettings>> {
@@ -44,7 +65,18 @@ fn read_pool(report: &mut Report<'_>, pool: &Section<'_>) -> Option<At<PoolSetti
             size
         }
     };
-    Some(At { at: field.at, value: PoolSettings { cidr, block_size } })
+    let node_selector = match pool.field("node_selector") {
+        None => None,
+        Some(field) => {
+            let text = field.string(report, "a selector such as \"rack == 'r1'\"")?;
+            if let Err(error) = text.parse::<Selector>() {
+                report.error(field.at, Problem::BadSelector { cidr, error });
+                return None;
+            }
+            Some(text.to_owned())
+        }
+    };
+    Some(At { at: field.at, value: PoolSettings { cidr, block_size, node_selector } })
 }
 
 impl PoolSettings {
@@ -67,9 +99,9 @@ impl PoolSettings {
     }
 }
 
-pub(super) const IPAM: Shape = Shape { name: "[ipam]", keys: &["pools"], wanted: "a section, [ipam]" };
+pub(super) const IPAM: Shape = Shape { name: "[ipam]", keys: &["pools", "reserved"], wanted: "a section, [ipam]" };
 pub(super) const POOL: Shape = Shape {
     name: "[[ipam.pools]]",
-    keys: &["cidr", "block_size"],
+    keys: &["cidr", "block_size", "node_selector"],
     wanted: "a list, pools = [{ cidr = \"10.123.128.0/17\", block_size = 26 }]",
 };

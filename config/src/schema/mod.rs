@@ -7,6 +7,7 @@ mod bfd;
 mod bgp;
 mod graceful;
 mod ipam;
+mod labels;
 mod node;
 mod paths;
 mod policy;
@@ -28,6 +29,7 @@ pub(crate) struct Draft {
     pub(crate) bgp: Option<BgpDraft>,
     pub(crate) announce: Vec<AnnounceDraft>,
     pub(crate) pools: Vec<At<PoolSettings>>,
+    pub(crate) reserved: Vec<At<petiole_prefix::Prefix>>,
     pub(crate) paths: Paths,
     pub(crate) metrics_listen: Option<At<std::net::SocketAddr>>,
 }
@@ -39,6 +41,7 @@ pub(crate) struct NodeDraft {
     pub(crate) roles: Vec<At<Role>>,
     pub(crate) router_id: Option<At<std::net::Ipv4Addr>>,
     pub(crate) addresses: Vec<At<petiole_prefix::Prefix>>,
+    pub(crate) labels: std::collections::BTreeMap<String, String>,
 }
 
 /// `[store]` as far as it was said.
@@ -80,12 +83,14 @@ pub(crate) struct AnnounceDraft {
 pub(crate) fn read<'a>(report: &mut Report<'_>, table: &'a DeTable<'a>) -> Draft {
     let root = Section::of_table(report, &FILE, 0, table);
     let paths = paths::read(report, &root);
+    let (pools, reserved) = ipam::read(report, &root);
     Draft {
         node: node::read(report, &root),
         store: store::read(report, &root),
         bgp: bgp::read(report, &root),
         announce: announce::read(report, &root),
-        pools: ipam::read(report, &root),
+        pools,
+        reserved,
         metrics_listen: paths::read_metrics(report, &root),
         paths,
     }

@@ -4,15 +4,21 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use petiole_prefix::Prefix;
 
-use super::{NodeDraft, open};
+use super::{NodeDraft, labels, open};
 use crate::problem::Problem;
 use crate::ranges;
 use crate::reader::{At, Field, Report, Section, Shape, nearest, quoted};
 use crate::settings::Role;
 
 pub(super) fn read(report: &mut Report<'_>, root: &Section<'_>) -> NodeDraft {
-    let mut draft =
-        NodeDraft { name: None, name_said: false, roles: Vec::new(), router_id: None, addresses: Vec::new() };
+    let mut draft = NodeDraft {
+        name: None,
+        name_said: false,
+        roles: Vec::new(),
+        router_id: None,
+        addresses: Vec::new(),
+        labels: std::collections::BTreeMap::new(),
+    };
     let Some(node) = open(report, root, "node", &NODE) else { return draft };
     draft.name_said = node.raw("name").is_some();
     if let Some(field) = node.field("name")
@@ -31,6 +37,9 @@ pub(super) fn read(report: &mut Report<'_>, root: &Section<'_>) -> NodeDraft {
     }
     if let Some(field) = node.field("addresses") {
         draft.addresses = read_addresses(report, &field);
+    }
+    if let Some(value) = node.raw("labels") {
+        draft.labels = labels::read(report, value);
     }
     draft
 }
@@ -110,7 +119,7 @@ fn read_addresses(report: &mut Report<'_>, field: &Field<'_>) -> Vec<At<Prefix>>
 }
 
 pub(super) const NODE: Shape =
-    Shape { name: "[node]", keys: &["name", "roles", "router_id", "addresses"], wanted: "a section, [node]" };
+    Shape { name: "[node]", keys: &["name", "roles", "router_id", "addresses", "labels"], wanted: "a section, [node]" };
 
 /// Calico and Kubernetes both take DNS names; RFC 1123 ends them here.
 const MAX_NAME: usize = 253;

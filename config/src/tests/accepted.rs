@@ -67,7 +67,10 @@ fn the_contracts_shape_is_read() {
     let health = settings.announce[1].health.clone().unwrap();
     assert_eq!((health.interval, health.timeout), (Duration::from_secs(1), Duration::from_secs(1)));
     assert_eq!((health.rise, health.fall), (2, 3));
-    assert_eq!(settings.ipam.pools, [PoolSettings { cidr: "10.123.128.0/17".parse().unwrap(), block_size: 26 }]);
+    assert_eq!(
+        settings.ipam.pools,
+        [PoolSettings { cidr: "10.123.128.0/17".parse().unwrap(), block_size: 26, node_selector: None }]
+    );
 }
 
 /// Of `[bgp]` for every peer; a peer's own says only what is different.

@@ -266,26 +266,32 @@ fn bgp() -> impl Strategy<Value = BgpSettings> {
 fn settings() -> impl Strategy<Value = Settings> {
     let pool = prefix().prop_map(|cidr| {
         let (_, max) = PoolSettings::block_sizes(cidr.family());
-        PoolSettings { cidr, block_size: max }
+        PoolSettings { cidr, block_size: max, node_selector: None }
     });
+    let pool = (pool, prop::option::of(prop::sample::select(&["all()", "a == 'b' && !has(c.d/e)", ""][..])))
+        .prop_map(|(pool, text)| PoolSettings { node_selector: text.map(str::to_owned), ..pool });
+    let labels = prop::collection::btree_map("[a-z][a-z0-9_./-]{0,6}", "[A-Za-z0-9_.-]{0,6}", 0..3);
     let node = ("[a-zA-Z0-9._-]{1,30}", prop::collection::btree_set(prop::sample::select(&Role::ALL[..]), 0..3));
     let lists = (
         prop::collection::vec(announce(), 0..3),
         prop::collection::vec(pool, 0..2),
         prop::collection::vec(prefix(), 0..2),
+        prop::collection::btree_set(prefix(), 0..2),
+        labels,
     );
     (node, prop::option::of(bgp()), lists, path(), path()).prop_map(
-        |((name, roles), bgp, (announce, pools, own), state, folder)| Settings {
+        |((name, roles), bgp, (announce, pools, own, reserved, labels), state, folder)| Settings {
             node: NodeSettings {
                 name,
                 roles,
                 router_id: None,
                 addresses: own.iter().map(|p| Prefix::host(p.addr())).collect(),
+                labels,
             },
             store: StoreSettings::Embedded(folder),
             bgp,
             announce,
-            ipam: IpamSettings { pools },
+            ipam: IpamSettings { pools, reserved: reserved.into_iter().collect() },
             paths: Paths { state, ..Paths::default() },
             metrics_listen: Settings::METRICS_LISTEN,
         },

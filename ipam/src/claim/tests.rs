@@ -9,7 +9,7 @@ use super::*;
 use crate::types::IpamSettings;
 
 fn pools(view: &View) -> Pools {
-    let settings = IpamSettings { node: "n".into(), want_block: true, pools: Vec::new() };
+    let settings = IpamSettings { node: "n".into(), want_block: true, ..IpamSettings::default() };
     Pools::of(&view.pools, &settings)
 }
 

@@ -15,7 +15,7 @@ fn known(keys: &[(Key, Vec<u8>)]) -> (View, Pools) {
             mod_revision: revision,
         }));
     }
-    let settings = IpamSettings { node: "n".into(), want_block: true, pools: Vec::new() };
+    let settings = IpamSettings { node: "n".into(), want_block: true, ..IpamSettings::default() };
     let pools = Pools::of(&view.pools, &settings);
     (view, pools)
 }

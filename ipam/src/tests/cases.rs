@@ -168,7 +168,7 @@ fn pools_that_cannot_be_used_are_refused_by_name() {
         world.run();
         assert_eq!(owned(&world, n), [] as [&str; 0], "{part}");
         let said = problems(&world, n).join("\n");
-        assert!(said.contains("pool p") && said.contains(part), "{said}");
+        assert!(said.contains("p (10.0.0.0/24): ") && said.contains(part), "{said}");
     }
     for change in [
         (|p| p.spec.disabled = true) as fn(&mut Pool),
@@ -250,7 +250,7 @@ fn the_clusters_configuration_is_obeyed() {
 #[test]
 fn the_last_known_good_blocks_stand_until_the_store_is_in_sync() {
     let now = Duration::ZERO;
-    let settings = IpamSettings { node: "worker1".into(), want_block: true, pools: Vec::new() };
+    let settings = IpamSettings { node: "worker1".into(), want_block: true, ..IpamSettings::default() };
     let mut ipam = Ipam::new(settings, [0; 32], now);
     let cidr: Prefix = BLOCK.parse().unwrap();
     ipam.restore(&BTreeMap::from([(cidr, 7)]));
@@ -342,7 +342,7 @@ fn an_address_in_anothers_block_is_released_with_its_handle() {
 fn what_was_given_up_is_not_carried_out_after_an_answer_that_denies_it() {
     let (mut now, wall) = (Duration::ZERO, 1);
     let mut store = petiole_store::Memory::new();
-    let settings = IpamSettings { node: "n".into(), want_block: true, pools: Vec::new() };
+    let settings = IpamSettings { node: "n".into(), want_block: true, ..IpamSettings::default() };
     let mut ipam = Ipam::new(settings, [0; 32], now);
     let pool = Pool::new("p", "10.0.0.0/24".parse().unwrap(), 26, "u".into(), "t".into()).encode();
     let key = Key::Pool("p".into()).to_string();
@@ -396,7 +396,7 @@ fn at_once(workers: usize, pool: &str) -> (Vec<Ipam>, usize) {
     let key = Key::Pool("p".into()).to_string();
     let fact = Fact::Put(KeyValue { key, value: pool.encode(), create_revision: 1, mod_revision: 1 });
     let ready = |i| {
-        let settings = IpamSettings { node: format!("worker{i}"), want_block: true, pools: Vec::new() };
+        let settings = IpamSettings { node: format!("worker{i}"), want_block: true, ..IpamSettings::default() };
         let mut ipam = Ipam::new(settings, [0; 32], now);
         ipam.handle_fact(&fact, now, wall);
         ipam.handle_fact(&Fact::InSync { revision: 1 }, now, wall);

@@ -164,7 +164,7 @@ fn a_pool_that_is_disabled_while_in_use_keeps_what_it_gave() {
     assert_eq!(owned(&world, n).len(), 1, "still announced");
     assert_eq!(answer(&mut world, n, ask_for("a", &[], &[])), Ok(first));
     let error = answer(&mut world, n, ask_for("b", &[], &[])).unwrap_err();
-    assert!(error.contains("no IPv4 pool of the store can be used"), "{error}");
+    assert!(error.contains("no IPv4 pool can be used: one (10.0.0.0/24): it is disabled"), "{error}");
     put_pool(&mut world, "two", "10.1.0.0/24", 26, |_| ());
     world.run();
     assert!(answer(&mut world, n, ask_for("b", &[], &[])).unwrap().to_string().starts_with("10.1.0."));

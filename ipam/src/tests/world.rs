@@ -66,7 +66,8 @@ impl World {
     }
 
     pub(super) fn worker(&mut self, name: &str, pools: &[PoolSpec]) -> usize {
-        let settings = IpamSettings { node: name.to_owned(), want_block: true, pools: pools.to_vec() };
+        let settings =
+            IpamSettings { node: name.to_owned(), want_block: true, pools: pools.to_vec(), ..IpamSettings::default() };
         let mut seed = [0; 32];
         seed[..8].copy_from_slice(&(self.nodes.len() as u64).to_le_bytes());
         let prefixes = WATCHED_PREFIXES.iter().map(|p| (*p).to_owned()).collect();

@@ -65,6 +65,67 @@ fn pools_that_cannot_be_used() {
 }
 
 #[test]
+fn selectors_and_reserved_ranges_that_say_nothing_useful() {
+    check(
+        pools,
+        &[
+            (
+                r#"{ cidr = "10.0.0.0/16", node_selector = "rack = 'r1'" }"#,
+                r#"2:50: `node_selector` of pool 10.0.0.0/16: column 6: ==, !=, in, not in, contains, starts with or ends with after rack is expected, and "=" stands there; write it as Calico does, such as "rack == 'r1' && !has(gpu)""#,
+            ),
+            (
+                r#"{ cidr = "10.0.0.0/16", node_selector = 1 }"#,
+                r#"2:50: `node_selector` in [[ipam.pools]] is a number: write a selector such as "rack == 'r1'""#,
+            ),
+        ],
+    );
+    check(
+        as_it_is,
+        &[
+            (
+                "[ipam]\nreserved = \"10.0.0.0/28\"",
+                r#"2:12: `reserved` in [ipam] is a string: write a list such as ["10.123.128.0/28"]"#,
+            ),
+            (
+                "[ipam]\nreserved = [\"10.0.0.1/28\"]",
+                "2:13: `reserved` in [ipam]: 10.0.0.1/28 has host bits set: did you mean 10.0.0.0/28?",
+            ),
+            (
+                "[ipam]\nreserved = [\"10.0.0.0/28\", \"10.0.0.0/28\"]",
+                "2:28: range 10.0.0.0/28 is already in line 2: remove one of the two",
+            ),
+            (
+                "[ipam]\nreserved = [\"::/0\"]",
+                r#"2:13: `reserved` in [ipam] is ::/0, a default route, which draws the whole fabric's traffic: write a range of one of the pools, such as "10.123.128.0/28""#,
+            ),
+        ],
+    );
+}
+
+#[test]
+fn labels_that_no_selector_could_name() {
+    check(
+        as_it_is,
+        &[
+            ("[node]\nlabels = 1", r#"2:10: `labels` in [node] is a number: write a table such as { rack = "r1" }"#),
+            ("[node]\nlabels = { rack = 1 }", r#"2:19: label rack in [node] is a number: write a string such as "r1""#),
+            (
+                "[node]\nlabels = { \"a b\" = \"x\" }",
+                r#"2:12: label "a b" in [node] has other characters than letters, digits and _ . / -: write a key such as rack or topology.kubernetes.io/zone"#,
+            ),
+            (
+                "[node]\nlabels = { 1a = \"x\" }",
+                r#"2:12: label "1a" in [node] begins with a digit, so that no selector can name it: write a key such as rack or topology.kubernetes.io/zone"#,
+            ),
+            (
+                "[node]\nlabels = { rack = \"r 1\" }",
+                r#"2:19: label rack in [node] is "r 1": write at most 63 letters, digits and _ . -"#,
+            ),
+        ],
+    );
+}
+
+#[test]
 fn ranges_that_harm_each_other() {
     check(
         pools,

@@ -19,14 +19,14 @@ fn unknown_keys_name_the_nearest_and_all_valid_ones() {
             ),
             (
                 "[node]\nrolse = []",
-                r#"2:1: [node] has no key "rolse": did you mean "roles"? Its keys are name, roles, router_id, addresses"#,
+                r#"2:1: [node] has no key "rolse": did you mean "roles"? Its keys are name, roles, router_id, addresses, labels"#,
             ),
             (
                 r#"[node]
 router-id = "1.2.3.4""#,
-                r#"2:1: [node] has no key "router-id": did you mean "router_id"? Its keys are name, roles, router_id, addresses"#,
+                r#"2:1: [node] has no key "router-id": did you mean "router_id"? Its keys are name, roles, router_id, addresses, labels"#,
             ),
-            ("[node]\nx = 1", r#"2:1: [node] has no key "x"; its keys are name, roles, router_id, addresses"#),
+            ("[node]\nx = 1", r#"2:1: [node] has no key "x"; its keys are name, roles, router_id, addresses, labels"#),
             (
                 "[store]\netdc = {}",
                 r#"2:1: [store] has no key "etdc": did you mean "etcd"? Its keys are etcd, embedded"#,
@@ -78,7 +78,7 @@ listen_address = "127.0.0.1:9179""#,
         pools,
         &[(
             r#"{ cidr = "10.0.0.0/16", blocksize = 26 }"#,
-            r#"2:34: [[ipam.pools]] has no key "blocksize": did you mean "block_size"? Its keys are cidr, block_size"#,
+            r#"2:34: [[ipam.pools]] has no key "blocksize": did you mean "block_size"? Its keys are cidr, block_size, node_selector"#,
         )],
     );
     check(

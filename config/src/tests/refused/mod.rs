@@ -92,7 +92,7 @@ bfd = { interval = "1ms" }
 kind = "anycast"
 prefix = "10.122.255.1/24"
 "#;
-    let expected = r#"petiole.toml:2:1: [node] has no key "rolse": did you mean "roles"? Its keys are name, roles, router_id, addresses
+    let expected = r#"petiole.toml:2:1: [node] has no key "rolse": did you mean "roles"? Its keys are name, roles, router_id, addresses, labels
 petiole.toml:3:13: `router_id` in [node] is 0.0.0.0, which shares addresses with 0.0.0.0/8 (no destinations): write the node's own stable IPv4 address, such as "10.122.0.11"
 petiole.toml:6:7: `asn` in [bgp] is 0, which no speaker may use (RFC 7607): write the AS number of the node, such as 4200000011
 petiole.toml:8:1: there are peers but no [store]: with a store of its own this node could claim a block that another node owns; write [store] with etcd = { endpoints = ["http://10.122.0.1:2379"] }, or embedded = "/var/lib/petiole/store" if no other node shares these pools
