@@ -163,7 +163,14 @@ impl Node {
         let mut samples = Vec::new();
         let mut add = |name: &str, help: &str, kind: SampleKind, labels: &[(&str, &str)], value: f64| {
             let labels = labels.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-            samples.push(Sample { name: name.to_owned(), help: help.to_owned(), kind, labels, value });
+            samples.push(Sample {
+                name: name.to_owned(),
+                help: help.to_owned(),
+                kind,
+                labels,
+                value,
+                buckets: Vec::new(),
+            });
         };
         for (peer, view) in &self.bfd.sessions {
             let peer = peer.to_string();

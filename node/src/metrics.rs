@@ -33,6 +33,7 @@ impl Node {
         );
         out.gauge("petiole_store_keys", "Keys of the store that the node follows", &[], count(store.keys));
         out.gauge("petiole_ipam_blocks", "Blocks of this node", &[], count(self.owned.len()));
+        self.ipam_metrics(&mut out);
         for pool in self.ipam.pools() {
             let cidr = pool.cidr.to_string();
             out.gauge(
@@ -164,7 +165,7 @@ struct Samples(Vec<Sample>);
 impl Samples {
     fn push(&mut self, name: &str, help: &str, kind: SampleKind, labels: &[(&str, &str)], value: f64) {
         let labels = labels.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-        self.0.push(Sample { name: name.to_owned(), help: help.to_owned(), kind, labels, value });
+        self.0.push(Sample { name: name.to_owned(), help: help.to_owned(), kind, labels, value, buckets: Vec::new() });
     }
 
     fn gauge(&mut self, name: &str, help: &str, labels: &[(&str, &str)], value: f64) {
@@ -175,6 +176,8 @@ impl Samples {
         self.push(name, help, SampleKind::Counter, &[], value);
     }
 }
+
+mod ipam;
 
 fn count(n: usize) -> f64 {
     n as f64

@@ -23,13 +23,14 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use petiole_ipam::{AssignRequest, ReleaseTarget, RequestId};
-use petiole_prefix::Family;
+use petiole_prefix::{Family, Prefix};
 
 use crate::effect::Effect;
 use crate::input::{EffectId, Now};
 use crate::view::PodsView;
 
 mod join;
+mod latency;
 mod repair;
 mod steps;
 mod types;
@@ -69,12 +70,29 @@ pub(crate) enum PodAction {
 /// What an ADD depends on beside the request.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct PodFacts {
-    /// Families that pods get an address of; empty: ADD is refused, for the reason in `refusal`.
+    /// Families that pods get an address of; empty: ADD that names nothing is refused, for the reason in `refusal`.
     pub families: Vec<Family>,
+    /// Every pool of the store: name and range.
+    pub pools: Vec<(String, Prefix)>,
     /// Why no ADD is served.
     pub refusal: Option<String>,
     /// The smallest MTU of the uplinks, in octets.
     pub mtu: u32,
+}
+
+impl PodFacts {
+    /// Of which families a pod gets an address: those of the pools that it names, else all that there are, and those of the
+    /// addresses that it names.
+    fn families_of(&self, attach: &Attach) -> Vec<Family> {
+        let names = |text: &String, (name, cidr): &(String, Prefix)| name == text || text.parse() == Ok(*cidr);
+        let of_named = self.pools.iter().filter(|pool| attach.pools.iter().any(|text| names(text, pool)));
+        let mut families: BTreeSet<Family> = of_named.map(|(_, cidr)| cidr.family()).collect();
+        if families.is_empty() {
+            families.extend(&self.families);
+        }
+        families.extend(attach.ips.iter().map(|a| Family::of(*a)));
+        families.into_iter().collect()
+    }
 }
 
 /// All endpoints of a node.
@@ -93,6 +111,7 @@ pub(crate) struct Pods {
     /// The wanted routes changed.
     changed: bool,
     repair: repair::Repair,
+    latencies: latency::Latencies,
 }
 
 /// What an outcome is about.
@@ -221,6 +240,7 @@ impl Pods {
     /// Takes in a request of the plugin.
     pub(crate) fn handle_request(&mut self, id: CniId, request: CniRequest) {
         let asker = Asker::Plugin(id);
+        self.latencies.begin(id, &request, self.now);
         match request {
             CniRequest::Add(attach) => self.ask(attach.attachment.clone(), asker, Ask::Add(attach)),
             CniRequest::Del(attachment) => self.ask(attachment, asker, Ask::Del),
@@ -323,7 +343,8 @@ impl Pods {
             let words = format!("interface {host}, left by an agent that died, is being removed; try again");
             return self.answer(asker, Err(CniFailure::new(CniFault::TryAgain, words)));
         }
-        if let Some(why) = self.facts.refusal.clone().filter(|_| self.facts.families.is_empty()) {
+        let families = self.facts.families_of(&attach);
+        if let Some(why) = self.facts.refusal.clone().filter(|_| families.is_empty()) {
             return self.answer(asker, Err(CniFailure::new(CniFault::TryAgain, why)));
         }
         let mut attributes = BTreeMap::from([(MARK.0.to_owned(), MARK.1.to_owned())]);
@@ -333,7 +354,7 @@ impl Pods {
         }
         let request = AssignRequest {
             handle: handle.clone(),
-            families: self.facts.families.clone(),
+            families,
             attributes,
             addresses: attach.ips.clone(),
             pools: attach.pools.clone(),
@@ -426,7 +447,10 @@ impl Pods {
     fn answer(&mut self, asker: Asker, result: CniReply) {
         match asker {
             Asker::Nobody => {}
-            Asker::Plugin(id) => self.push(Effect::CniReply { id, result }),
+            Asker::Plugin(id) => {
+                self.latencies.end(id, result.is_ok(), self.now);
+                self.push(Effect::CniReply { id, result });
+            }
             Asker::Gc(run) => {
                 let Some(gc) = self.gcs.get_mut(&run) else { return };
                 gc.left -= 1;

@@ -1,14 +1,17 @@
 //! `petiole status`: the node on one screen, with what to do next.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use petiole_config::{Role, StoreSettings};
+use petiole_ipam::usage::Usage;
+use petiole_prefix::Prefix;
 use petiole_store::watch::WatchPhase;
 
 use crate::health::Verdict;
 use crate::node::Node;
 use crate::sessions::peer_id;
-use crate::view::{AnnouncementView, GateView, PeerLine, StatusView, StoreView};
+use crate::view::{AddressesView, AnnouncementView, GateView, PeerLine, StatusView, StoreView};
 
 impl Node {
     pub(crate) fn status(&self) -> StatusView {
@@ -30,6 +33,8 @@ impl Node {
             drain: self.drain_view(),
             pods: self.pods.counts(),
             settings: self.forwarding.views(),
+            addresses: self.addresses_views(),
+            adds_refused: self.adds_refused(),
             routes_learned: u64::try_from(self.fib.len()).unwrap_or(u64::MAX),
             routes_in_kernel: self.routes_in_kernel(),
             problems: self.problems.iter().cloned().collect(),
@@ -126,6 +131,26 @@ impl Node {
                 since: *since,
             })
             .collect()
+    }
+
+    fn addresses_views(&self) -> Vec<AddressesView> {
+        let empty = |pool| AddressesView { pool, used: 0, lent: 0, free: 0, cooling: 0, reserved: 0, borrowed: 0 };
+        let own = self.ipam.usage().into_iter().map(|(pool, usage)| {
+            let Usage { used, lent, cooling, free, reserved } = usage;
+            (pool, AddressesView { used, lent, free, cooling, reserved, ..empty(pool) })
+        });
+        let mut views: BTreeMap<Prefix, AddressesView> = own.collect();
+        let pools = self.ipam.pools();
+        for block in self.borrowed().into_values() {
+            let pool = pools.iter().map(|p| p.cidr).find(|pool| pool.contains(&block)).unwrap_or(block);
+            views.entry(pool).or_insert_with(|| empty(pool)).borrowed += 1;
+        }
+        views.into_values().collect()
+    }
+
+    /// Why a worker would refuse an ADD now.
+    pub(crate) fn adds_refused(&self) -> Option<String> {
+        self.pod_facts().refusal.filter(|_| self.settings.node.roles.contains(&Role::Worker))
     }
 
     fn next_steps(&self) -> Vec<String> {

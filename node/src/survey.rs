@@ -152,7 +152,8 @@ impl Node {
         let repair = match survey.purpose {
             Purpose::Show(wanted) => {
                 let addresses = check::held(&survey.kvs).into_iter().filter(|h| wanted.is_none_or(|w| w == h.address));
-                let view = ShowView { addresses: addresses.collect() };
+                let notes = wanted.map(|addr| self.ipam.notes_on(addr)).unwrap_or_default();
+                let view = ShowView { addresses: addresses.collect(), notes };
                 return self.answer_survey(at, Answer::Show(view));
             }
             Purpose::Check { repair } => repair,

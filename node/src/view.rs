@@ -347,6 +347,12 @@ pub struct StatusView {
     /// Settings of the kernel that the agent changed for pods in this life, or could not change.
     #[serde(default)]
     pub settings: Vec<SettingView>,
+    /// Addresses of the node's own blocks, by pool.
+    #[serde(default)]
+    pub addresses: Vec<AddressesView>,
+    /// Why an ADD would be refused now; `None` where it would be served, or on a node that is no worker.
+    #[serde(default)]
+    pub adds_refused: Option<String>,
     /// Learned prefixes in the Loc-RIB.
     pub routes_learned: u64,
     /// Learned routes that are in the kernel.
@@ -364,6 +370,25 @@ pub struct PodsView {
     pub attached: usize,
     /// Those that are gone and whose addresses wait for the store.
     pub releasing: usize,
+}
+
+/// Addresses of the node's blocks of one pool, in `status`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct AddressesView {
+    /// The pool's range.
+    pub pool: Prefix,
+    /// Held by somebody, here or on other nodes.
+    pub used: usize,
+    /// Of those, held on other nodes.
+    pub lent: usize,
+    /// Can be assigned.
+    pub free: usize,
+    /// Released, and kept back for a while (`ipCooldownSeconds`).
+    pub cooling: usize,
+    /// Only for those who name them.
+    pub reserved: usize,
+    /// Held here in blocks of other nodes, beside the above.
+    pub borrowed: usize,
 }
 
 /// The store in `status`.
@@ -481,6 +506,8 @@ pub enum SampleKind {
     Counter,
     /// Goes up and down.
     Gauge,
+    /// How often a value was at most so large; `value` is the sum of all.
+    Histogram,
 }
 
 /// One value of `/metrics`.
@@ -496,4 +523,8 @@ pub struct Sample {
     pub labels: Vec<(String, String)>,
     /// The value.
     pub value: f64,
+    /// Of a histogram: upper bounds in order, the last [`f64::MAX`] for no bound, each with how many values are at most that
+    /// and above the one before.
+    #[serde(default)]
+    pub buckets: Vec<(f64, u64)>,
 }

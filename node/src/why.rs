@@ -94,6 +94,14 @@ impl Node {
                 "in_pool",
                 format!("it lies in pool {} ({}, blocks of /{})", pool.name, pool.cidr, pool.block_size),
             ));
+            if let Some(why) = &pool.refused {
+                steps.push(step(
+                    "ownership",
+                    false,
+                    "pool_refused",
+                    format!("this node claims no block of that pool: {why}"),
+                ));
+            }
             if pool.cidr.contains(&prefix) && prefix.len() > pool.block_size && !prefix.is_host() {
                 steps.push(step(
                     "ownership",

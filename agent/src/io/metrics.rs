@@ -114,6 +114,7 @@ fn process(heart: &Heart) -> Vec<Sample> {
         kind: SampleKind::Gauge,
         labels: Vec::new(),
         value,
+        buckets: Vec::new(),
     };
     #[expect(
         clippy::cast_precision_loss,
@@ -170,6 +171,7 @@ impl Collector for Samples {
             let kind = match first.kind {
                 SampleKind::Counter => MetricType::Counter,
                 SampleKind::Gauge => MetricType::Gauge,
+                SampleKind::Histogram => MetricType::Histogram,
             };
             let mut metric = encoder.encode_descriptor(name, first.help.trim_end_matches('.'), None, kind)?;
             for sample in samples {
@@ -188,6 +190,10 @@ fn value(metric: &mut MetricEncoder<'_>, sample: &Sample) -> Result<(), fmt::Err
     match sample.kind {
         SampleKind::Counter => metric.encode_counter::<[(String, String); 0], f64, f64>(&sample.value, None),
         SampleKind::Gauge => metric.encode_gauge(&sample.value),
+        SampleKind::Histogram => {
+            let count = sample.buckets.iter().map(|(_, n)| n).sum();
+            metric.encode_histogram::<[(String, String); 0]>(sample.value, count, &sample.buckets, None)
+        }
     }
 }
 

@@ -145,14 +145,15 @@ impl Node {
         let families: BTreeSet<Family> = usable.chain(self.owned.iter().map(Prefix::family)).collect();
         let uplinks = self.uplinks.values().flatten().filter_map(|u| self.topology.link_named(&u.name));
         PodFacts {
-            refusal: self.pod_refusal(families.is_empty()),
+            refusal: self.pod_refusal(&families),
             families: families.into_iter().collect(),
+            pools: pools.iter().map(|p| (p.name.clone(), p.cidr)).collect(),
             mtu: uplinks.map(|l| l.mtu).min().unwrap_or(MTU),
         }
     }
 
     /// Why no ADD would be served.
-    fn pod_refusal(&self, no_family: bool) -> Option<String> {
+    fn pod_refusal(&self, families: &BTreeSet<Family>) -> Option<String> {
         if !self.settings.node.roles.contains(&Role::Worker) {
             return Some("this node is no worker: add \"worker\" to [node] roles".to_owned());
         }
@@ -160,13 +161,25 @@ impl Node {
             let why = self.troubles.get("store").cloned();
             return Some(why.unwrap_or_else(|| "the store is being read".to_owned()));
         }
-        let free = self.ipam.blocks().values().any(|b| b.free > 0);
+        let pools = self.ipam.pools();
+        let is_usable = |block: &Prefix| pools.iter().any(|p| p.refused.is_none() && p.cidr.contains(block));
+        let free = self.ipam.blocks().values().any(|b| b.free > 0 && is_usable(&b.cidr));
         let stands = |p: &&Problem| {
-            matches!(p, Problem::NoPool | Problem::PoolExhausted { .. } | Problem::ClaimsForbidden { .. })
+            matches!(
+                p,
+                Problem::NoPool
+                    | Problem::NoPoolForNode { .. }
+                    | Problem::PoolExhausted { .. }
+                    | Problem::ClaimsForbidden { .. }
+            )
         };
         let problems = self.ipam.problems();
+        let no_family = families.is_empty();
+        if let Some(words) = families.iter().find_map(|family| self.ipam.nothing_left(*family)) {
+            return Some(words);
+        }
         match problems.iter().find(stands) {
-            Some(problem) if !free => Some(problem.to_string()),
+            Some(problem) if !free || no_family => Some(problem.to_string()),
             _ if no_family => Some(Problem::NoPool.to_string()),
             _ => None,
         }
@@ -186,6 +199,10 @@ impl Node {
         let mut any = false;
         while let Some((request, reply)) = self.ipam.poll_reply() {
             any = true;
+            if reply.is_err() {
+                // Whether it is in vain to try again is a matter of what stands in the way now.
+                self.pods.set_facts(self.pod_facts());
+            }
             if let Some(reply) = self.pods.handle_reply(request, reply) {
                 self.reply_ipam(request, reply);
             }

@@ -100,4 +100,7 @@ pub struct ForgottenView {
 pub struct ShowView {
     /// Every address that is not free, or the one asked for.
     pub addresses: Vec<HeldAddress>,
+    /// Of the one asked for: its pool, and what keeps it back.
+    #[serde(default)]
+    pub notes: Vec<String>,
 }

@@ -53,8 +53,9 @@ pub(crate) fn released(address: IpAddr, released: &[Prefix]) -> String {
 
 /// One address a line.
 pub(crate) fn held(view: &ShowView) -> String {
+    let notes: String = view.notes.iter().map(|note| format!("{note}\n")).collect();
     if view.addresses.is_empty() {
-        return "nobody holds it\n".to_owned();
+        return format!("nobody holds it\n{notes}");
     }
     let mut table = Table::new(&["ADDRESS", "BLOCK", "OWNER", "HELD BY", "POD", "NODE"]);
     for held in &view.addresses {
@@ -72,7 +73,7 @@ pub(crate) fn held(view: &ShowView) -> String {
             held.node.as_deref().unwrap_or("-").into(),
         ]);
     }
-    table.print()
+    table.print() + &notes
 }
 
 /// One contradiction a line.

@@ -102,6 +102,23 @@ fn head(view: &StatusView) -> String {
         let set: Vec<String> = set.iter().map(|s| format!("{} = {} (was {})", s.key, s.value, s.was)).collect();
         table.row(vec![Cell::new("Set", Look::Bold), format!("{}, for pods", set.join(", ")).into()]);
     }
+    for (n, pool) in view.addresses.iter().enumerate() {
+        let mut words = format!("{}: {} used, {} free", pool.pool, pool.used, pool.free);
+        for (n, what) in [
+            (pool.lent, "held on other nodes"),
+            (pool.borrowed, "borrowed from other nodes"),
+            (pool.cooling, "kept back for a while"),
+            (pool.reserved, "reserved"),
+        ] {
+            if n > 0 {
+                words.push_str(&format!(", {n} {what}"));
+            }
+        }
+        table.row(vec![Cell::new(if n == 0 { "IPs" } else { "" }, Look::Bold), words.into()]);
+    }
+    if let Some(why) = &view.adds_refused {
+        table.row(vec![Cell::new("ADD", Look::Bold), Cell::new(format!("refused: {why}"), Look::Bad)]);
+    }
     let routes = format!("{} learned, {} in the kernel", view.routes_learned, view.routes_in_kernel);
     table.row(vec![Cell::new("Routes", Look::Bold), routes.into()]);
     table.print()

@@ -52,6 +52,16 @@ fn view() -> StatusView {
         drain: DrainView { state: "none".to_owned(), ..Default::default() },
         pods: PodsView { attached: 3, releasing: 1 },
         settings: Vec::new(),
+        addresses: vec![AddressesView {
+            pool: "10.123.128.0/17".parse().unwrap(),
+            used: 5,
+            lent: 1,
+            free: 58,
+            cooling: 1,
+            reserved: 0,
+            borrowed: 2,
+        }],
+        adds_refused: Some("the store is being read".into()),
         routes_learned: 12,
         routes_in_kernel: 12,
         problems: vec!["leaf 10.122.103.0 has no uplink".into()],
@@ -79,6 +89,8 @@ Ready   yes
 Store   etcd http://10.122.0.1:2379, in sync
 Blocks  10.123.128.0/26
 Pods    3 attached, 1 gone whose addresses wait for the store
+IPs     10.123.128.0/17: 5 used, 58 free, 1 held on other nodes, 2 borrowed from other nodes, 1 kept back for a while
+ADD     refused: the store is being read
 Routes  12 learned, 12 in the kernel
 
 PEER          AS        STATE        UPLINK  LAST ERROR
@@ -123,6 +135,8 @@ fn status_of_a_node_that_has_nothing_to_do() {
         uptime_seconds: 0.25,
         drain: DrainView { state: "none".to_owned(), ..Default::default() },
         pods: PodsView::default(),
+        addresses: Vec::new(),
+        adds_refused: None,
         routes_learned: 0,
         routes_in_kernel: 0,
         ..view()
