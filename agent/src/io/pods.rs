@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 
 use super::cni::Desk;
 
+mod gone;
 mod netlink;
 pub mod records;
 mod wire;

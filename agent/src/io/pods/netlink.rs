@@ -3,6 +3,7 @@
 //! Layouts: `include/uapi/linux/{netlink,rtnetlink,if_link,if_addr,neighbour,veth,ip}.h`.
 
 use std::net::IpAddr;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use netlink_packet_core::{NetlinkBuffer, NlasIterator};
 use netlink_sys::Socket;
@@ -60,6 +61,30 @@ impl Netlink {
         socket.set_cap_ack(true).ok();
         SockRef::from(&socket).set_read_timeout(Some(ANSWER)).map_err(failed)?;
         Ok(Self { socket, sequence: 0 })
+    }
+
+    /// A socket that hears of the interfaces of this namespace.
+    pub(super) fn of_links() -> Result<Self, Refusal> {
+        let failed = |error| Refusal { what: "listen to the kernel's interfaces", error };
+        let listener = Self::open()?;
+        listener.socket.add_membership(RTNLGRP_LINK).map_err(failed)?;
+        listener.socket.set_non_blocking(true).map_err(failed)?;
+        Ok(listener)
+    }
+
+    /// Whether what was heard since the last time ends the interface of that name.
+    pub(super) fn heard_end_of(&self, name: &str) -> bool {
+        // A buffer that ran over may have lost it: the deletion's own answer comes all the same.
+        while let Ok(datagram) = self.receive() {
+            let ends = parts(&datagram).iter().any(|(kind, _, payload)| {
+                // Bridges tell of their ports in the same group, with a family of their own.
+                *kind == DELLINK && payload.first() == Some(&0) && is_named(payload, name)
+            });
+            if ends {
+                return true;
+            }
+        }
+        false
     }
 
     /// Sends all in one call; the first refusal is told, and those after it were tried all the same.
@@ -177,6 +202,12 @@ impl Netlink {
     }
 }
 
+impl AsFd for Netlink {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
 impl Message {
     pub(super) const fn new(kind: u16, flags: u16, what: &'static str) -> Self {
         Self { kind, flags, body: Vec::new(), what }
@@ -256,6 +287,10 @@ fn refusal(payload: &[u8], what: &'static str) -> Option<Refusal> {
     (code != 0).then(|| Refusal { what, error: std::io::Error::from_raw_os_error(code.saturating_abs()) })
 }
 
+fn is_named(link: &[u8], name: &str) -> bool {
+    attribute(link, 16, IFLA_IFNAME).is_some_and(|found| found.strip_suffix(&[0]) == Some(name.as_bytes()))
+}
+
 fn number(payload: &[u8], at: usize) -> Option<u32> {
     payload.get(at..)?.first_chunk().copied().map(u32::from_ne_bytes)
 }
@@ -275,6 +310,8 @@ fn found(payload: &[u8]) -> Option<Found> {
     Some(Found { index: number(payload, 4)?, up: number(payload, 8)? & IFF_UP != 0, mac })
 }
 
+/// `RTNLGRP_LINK` of `rtnetlink.h`.
+const RTNLGRP_LINK: u32 = 1;
 const HEADER: usize = 16;
 const ERROR: u16 = 2;
 const DONE: u16 = 3;

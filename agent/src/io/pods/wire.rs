@@ -10,6 +10,7 @@ use petiole_node::pods::{CniFailure, CniFault, Endpoint, GATEWAY_V4, GATEWAY_V6,
 use petiole_node::prefix::Family;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
+use super::gone;
 use super::netlink::{
     CREATE, DELLINK, EXCL, Found, IFA_ADDRESS, IFA_LOCAL, IFF_UP, IFLA_ADDRESS, IFLA_AF_SPEC, IFLA_INET_CONF,
     IFLA_INET6_ADDR_GEN_MODE, IFLA_INFO_DATA, IFLA_INFO_KIND, IFLA_LINKINFO, IFLA_MTU, IFLA_NET_NS_FD,
@@ -30,10 +31,9 @@ pub(super) fn wire(endpoint: &Endpoint, netns: BorrowedFd<'_>) -> Result<(), Cni
     wired
 }
 
-/// Deletes a pair; one that is not there is no error.
+/// Deletes a pair, and returns when it is gone for everybody; one that is not there is no error.
 pub(super) fn unwire(name: &str) -> Result<(), CniFailure> {
-    let done = Netlink::open().and_then(|mut host| host.run(&[delete(name)]));
-    match done {
+    match gone::delete(name, delete(name)) {
         Err(refusal) if !refusal.is(libc::ENODEV) => Err(kernel(refusal)),
         _ => Ok(()),
     }
