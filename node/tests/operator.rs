@@ -256,7 +256,7 @@ communities = ["rt:65000:7"]
 
 /// What the leaf holds of a prefix, with its communities of all kinds.
 fn carried(world: &World, prefix: &str) -> (Vec<u32>, usize, usize) {
-    let paths = world.leaves[&ip(LEAF)].speaker.routes_received(None, Some(world::p(prefix)));
+    let paths = world.leaves[&ip(LEAF)].speaker.routes_received(None, Some(p(prefix)));
     let attributes = &paths[0].attributes;
     (attributes.communities.to_vec(), attributes.large_communities.len(), attributes.extended_communities.len())
 }

@@ -112,7 +112,7 @@ fn fire(cluster: &Cluster, book: &Book, seed: u64, time: Duration) -> Result<(Se
         let with_containers = truth::all_is_well(cluster, book).context("with containers")?;
         let all_finished = std::thread::scope(|scope| {
             let last: Vec<_> = settled.iter_mut().map(|runtime| scope.spawn(|| runtime.finish())).collect();
-            last.into_iter().fold(true, |all, thread| thread.join().is_ok_and(|finished| finished) && all)
+            last.into_iter().all(|thread| thread.join().is_ok_and(|finished| finished))
         });
         ensure!(all_finished, "a last DEL does not succeed");
         let without = truth::all_is_well(cluster, book).context("after the last DEL")?;
@@ -134,7 +134,8 @@ fn burn(cluster: &Cluster, book: &Book, seed: u64, begun: Instant, time: Duratio
         }
         std::thread::sleep(Duration::from_millis(25));
     }
-    result.and(faults.heal())
+    let healed = faults.heal();
+    result.and(healed)
 }
 
 fn show(book: &Book, begun: Instant, time: Duration) {
