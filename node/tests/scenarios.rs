@@ -286,6 +286,37 @@ fn addresses_are_assigned_out_of_the_nodes_block() {
 }
 
 #[test]
+fn a_clock_that_is_set_changes_nothing_and_delays_nothing() {
+    let mut world = World::new(WORKER);
+    world.run_for(seconds(5));
+    let (before, steps) = (world.seen_by(LEAF), world.kernel.steps.len());
+    let families = vec![petiole_node::prefix::Family::V4];
+    let year = 365 * 86_400 * 1_000_000_000_u64;
+    let mut seen = std::collections::BTreeSet::new();
+    // Ten years ahead, back to the beginning of Unix time, and to where it was.
+    for (n, wall) in [world.wall + 10 * year, 0, world.wall].into_iter().enumerate() {
+        world.wall = wall;
+        let Answer::Addresses(got) = world.ask(Query::Assign { handle: format!("pod{n}"), families: families.clone() })
+        else {
+            panic!("no address with a clock at {wall}")
+        };
+        assert!(seen.insert(got[0]), "{} is given twice", got[0]);
+        world.run_for(seconds(2400));
+        assert_eq!(world.seen_by(LEAF), before);
+        assert_eq!(status(&mut world).problems, Vec::<String>::new());
+        // The store goes and comes back under the new time.
+        world.store_gone();
+        world.run_for(seconds(60));
+        assert_eq!(world.seen_by(LEAF), before);
+        world.store_back();
+        world.run_for(seconds(60));
+        assert_eq!(status(&mut world).store.state, "in sync");
+    }
+    let gone = |s: &&Step| matches!(s, Step::DeleteRoute(..) | Step::DeleteAddress(_));
+    assert_eq!(world.kernel.steps[steps..].iter().filter(gone).count(), 0);
+}
+
+#[test]
 fn the_same_inputs_give_the_same_effects() {
     let run = || {
         let mut world = World::new(WORKER);

@@ -61,6 +61,8 @@ pub const LEAF_ON_LINK: &str = "fe80::1";
 pub struct World {
     pub node: Node,
     pub now: Duration,
+    /// What the wall clock said at `Duration::ZERO`; setting it is what a person or NTP does.
+    pub wall: u64,
     pub store: Memory,
     pub store_up: bool,
     watches: BTreeMap<WatchId, (String, i64)>,
@@ -178,6 +180,7 @@ impl World {
         let mut world = Self {
             node: Node::new(settings, [7; 32], now),
             now: Duration::ZERO,
+            wall: now.wall,
             store_up: store.is_some(),
             store: store.unwrap_or_default(),
             watches: BTreeMap::new(),
@@ -211,7 +214,7 @@ impl World {
     }
 
     fn clock(&self) -> Now {
-        let wall = 1_795_000_000_000_000_000 + u64::try_from(self.now.as_nanos()).unwrap();
+        let wall = self.wall + u64::try_from(self.now.as_nanos()).unwrap();
         Now { mono: self.now, wall }
     }
 
