@@ -4,6 +4,7 @@ mod arena;
 mod bfd;
 mod cni;
 mod convergence;
+mod etcd;
 mod keepalive;
 mod memory;
 mod peer;
@@ -47,6 +48,9 @@ pub struct Options {
     /// Pods that `cni` wires one after another; a fifth as many bursts of 16
     #[arg(long, default_value_t = 100, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=10000))]
     pods: u32,
+    /// Nodes beside an idle etcd
+    #[arg(long, default_value_t = 1000, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=4000))]
+    nodes: u32,
     /// How long BFD is watched
     #[arg(long, default_value_t = 1.0, value_name = "MINUTES", value_parser = minutes)]
     minutes: f64,
@@ -68,6 +72,10 @@ enum Bench {
     Keepalive,
     /// What 10,000 connections a second from strangers and a flood of UPDATEs do to the session beside
     Strangers,
+    /// What 1,000 nodes cost one etcd while nothing happens, and after a compaction
+    Etcd,
+    /// What 1,000 nodes cost one etcd that claim their blocks at once, and what those say that get none
+    Claims,
     /// Whether BFD's sessions live through a busy machine: 24 at 3 x 50 ms for some minutes
     Bfd,
     /// What ADD and DEL of a pod take beside Debian's ptp and bridge with host-local, and what etcd and leaf notice of it
@@ -101,6 +109,13 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     }
     if matches!(options.name, None | Some(Bench::Cni)) {
         passed &= run_cni(options)?;
+    }
+    if matches!(options.name, None | Some(Bench::Claims)) {
+        passed &= run_etcd(options, "claims", "Claims on one etcd", etcd::claims)?;
+    }
+    if matches!(options.name, None | Some(Bench::Etcd)) {
+        let nodes = usize::try_from(options.nodes)?;
+        passed &= run_etcd(options, "etcd", "Nodes beside one etcd", |tell| etcd::idle(nodes, tell))?;
     }
     Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -167,6 +182,20 @@ fn run_cni(options: &Options) -> Result<bool> {
     let text = format!("{}\n{}", cni::table(&machine, &outcome), wrapped(cni::METHOD, 100));
     publish(options, "cni", &cni::document(&machine, &outcome), &text, &picture)?;
     Ok(cni::passed(&outcome))
+}
+
+fn run_etcd(
+    options: &Options,
+    name: &str,
+    title: &str,
+    run: impl FnOnce(&dyn Fn(&str)) -> Result<(bool, String, Value)>,
+) -> Result<bool> {
+    let machine = machine();
+    let (passed, table, document) = run(&tell)?;
+    tell("");
+    let document = json!({ "machine": machine, "result": document });
+    publish_figures(options, name, &document, &format!("{title} on {machine}\n\n{table}"))?;
+    Ok(passed)
 }
 
 /// Writes figures and picture beside each other, and prints what was asked for.
