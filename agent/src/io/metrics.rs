@@ -192,7 +192,10 @@ fn value(metric: &mut MetricEncoder<'_>, sample: &Sample) -> Result<(), fmt::Err
         SampleKind::Gauge => metric.encode_gauge(&sample.value),
         SampleKind::Histogram => {
             let count = sample.buckets.iter().map(|(_, n)| n).sum();
-            metric.encode_histogram::<[(String, String); 0]>(sample.value, count, &sample.buckets, None)
+            // A sample is JSON elsewhere, which has no infinity.
+            let bound = |bound: f64| if bound < f64::MAX { bound } else { f64::INFINITY };
+            let buckets: Vec<(f64, u64)> = sample.buckets.iter().map(|(upper, n)| (bound(*upper), *n)).collect();
+            metric.encode_histogram::<[(String, String); 0]>(sample.value, count, &buckets, None)
         }
     }
 }
