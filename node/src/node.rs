@@ -491,17 +491,8 @@ impl Node {
         EffectId(self.last_effect)
     }
 
-    pub(crate) fn log(&mut self, event: Event) {
-        self.traces.note(&event, |name| self.uplinks.keys().any(|id| id.to_string() == name), self.now.mono);
-        self.effects.push_back(Effect::Log(event));
-    }
-
     /// The facts behind the announcements changed.
     pub(crate) const fn mark_dirty(&mut self) {
         self.dirty = true;
-    }
-
-    pub(crate) fn push(&mut self, effect: Effect) {
-        self.effects.push_back(effect);
     }
 }

@@ -8,6 +8,15 @@ use crate::node::Node;
 use crate::uplink::NoUplink;
 
 impl Node {
+    pub(crate) fn log(&mut self, event: Event) {
+        self.traces.note(&event, |name| self.uplinks.keys().any(|id| id.to_string() == name), self.now.mono);
+        self.effects.push_back(Effect::Log(event));
+    }
+
+    pub(crate) fn push(&mut self, effect: Effect) {
+        self.effects.push_back(effect);
+    }
+
     pub(crate) fn report_problems(&mut self) {
         let now = self.current_problems();
         if now == self.problems {
