@@ -114,9 +114,7 @@ fn petiole_node(name: &'static str, petiole: &Path, plugin: &Path, kind: Kind) -
              --listen-peer-urls http://127.0.0.1:2380 >{path}/etcd.log 2>&1"
         );
         etcd = Some(far.spawn(&["sh", "-c", &script])?);
-        call::inside(&far, || {
-            eventually(PATIENCE, "etcd answers", || TcpStream::connect(ETCD).map(drop)).map_err(anyhow::Error::from)
-        })?;
+        call::inside(&far, || eventually(PATIENCE, "etcd answers", || TcpStream::connect(ETCD).map(drop)))?;
         let address: SocketAddr = format!("{LEAF}:179").parse()?;
         known = Some(call::inside(&far, || Peer::listen(address))?);
         leaf = Some(far);
