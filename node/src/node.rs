@@ -5,9 +5,9 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use petiole_bgp::{PeerId, Speaker};
-use petiole_config::{Role, Settings};
+use petiole_config::Settings;
 use petiole_dataplane::{Dataplane, KernelEvent, RouteKind, Settings as Pacing};
-use petiole_ipam::{Ipam, IpamSettings, PoolSpec, RequestId, TxnId};
+use petiole_ipam::{Ipam, RequestId, TxnId};
 use petiole_prefix::Prefix;
 use petiole_store::watch::{Fact, Watch, WatchPhase};
 
@@ -23,7 +23,7 @@ use crate::health::{Gate, Verdict};
 use crate::input::{Done, EffectId, Input, Now, QueryId, UnixNanos};
 use crate::neighbour::Neighbours;
 use crate::operator::Orders;
-use crate::pods::Pods;
+use crate::pods::{self, Pods};
 use crate::saved::Saved;
 use crate::seed;
 use crate::survey::Surveys;
@@ -137,23 +137,13 @@ impl Node {
     /// A node that knows nothing yet. The first input is [`Input::Started`].
     #[must_use]
     pub fn new(settings: Settings, seed: [u8; 32], now: Now) -> Self {
-        let pools = settings.ipam.pools.iter().map(|p| PoolSpec { cidr: p.cidr, block_size: p.block_size }).collect();
-        let selectors = settings.ipam.pools.iter().filter_map(|p| Some((p.cidr, p.node_selector.clone()?))).collect();
-        let ipam_settings = IpamSettings {
-            node: settings.node.name.clone(),
-            want_block: settings.node.roles.contains(&Role::Worker),
-            pools,
-            selectors,
-            labels: settings.node.labels.clone(),
-            reserved: settings.ipam.reserved.clone(),
-        };
         let gates = settings.announce.iter().map(|a| a.health.clone().map(|h| Gate::new(h, now.mono))).collect();
         let peers = settings.bgp.iter().flat_map(|b| &b.peers);
         let unnumbered: Vec<String> = peers.filter_map(|p| p.neighbour.interface().map(str::to_owned)).collect();
         let watched = petiole_ipam::WATCHED_PREFIXES.iter().copied().chain([CUSTOM_FILTERS]);
         Self {
             watch: Watch::new(watched.map(str::to_owned).collect(), seed::derive(&seed, "watch"), now.mono),
-            ipam: Ipam::new(ipam_settings, seed::derive(&seed, "ipam"), now.mono)
+            ipam: Ipam::new(pods::ipam_settings(&settings), seed::derive(&seed, "ipam"), now.mono)
                 .with_addresses(&settings.node.addresses),
             filters: Filters::new(),
             gates,

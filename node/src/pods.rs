@@ -36,6 +36,7 @@ mod steps;
 mod types;
 mod witness;
 
+pub(crate) use join::ipam_settings;
 pub(crate) use types::MARK;
 pub use types::{
     Attach, Attachment, CniAnswer, CniFailure, CniFault, CniId, CniReply, CniRequest, Endpoint, EndpointState,

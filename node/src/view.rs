@@ -3,9 +3,13 @@
 mod bfd;
 mod ipam;
 mod order;
+mod pods;
+mod sample;
 
 pub use ipam::{BlockView, BlocksView, CheckView, FindingView, ForgottenView, PoolView, RepairView, ShowView};
 pub use order::{DrainView, OrderView, PeerOrder};
+pub use pods::{AddressesView, PodsView};
+pub use sample::{Sample, SampleKind};
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -363,34 +367,6 @@ pub struct StatusView {
     pub next_steps: Vec<String>,
 }
 
-/// Pods in `status`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-pub struct PodsView {
-    /// Container interfaces that are attached.
-    pub attached: usize,
-    /// Those that are gone and whose addresses wait for the store.
-    pub releasing: usize,
-}
-
-/// Addresses of the node's blocks of one pool, in `status`.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct AddressesView {
-    /// The pool's range.
-    pub pool: Prefix,
-    /// Held by somebody, here or on other nodes.
-    pub used: usize,
-    /// Of those, held on other nodes.
-    pub lent: usize,
-    /// Can be assigned.
-    pub free: usize,
-    /// Released, and kept back for a while (`ipCooldownSeconds`).
-    pub cooling: usize,
-    /// Only for those who name them.
-    pub reserved: usize,
-    /// Held here in blocks of other nodes, beside the above.
-    pub borrowed: usize,
-}
-
 /// The store in `status`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct StoreView {
@@ -496,35 +472,4 @@ pub struct WhyStep {
     pub code: String,
     /// In words.
     pub detail: String,
-}
-
-/// What a metric counts.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum SampleKind {
-    /// Only grows.
-    Counter,
-    /// Goes up and down.
-    Gauge,
-    /// How often a value was at most so large; `value` is the sum of all.
-    Histogram,
-}
-
-/// One value of `/metrics`.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-pub struct Sample {
-    /// Name with the unit, without the `_total` of counters.
-    pub name: String,
-    /// What it means.
-    pub help: String,
-    /// What it counts.
-    pub kind: SampleKind,
-    /// Labels, in order.
-    pub labels: Vec<(String, String)>,
-    /// The value.
-    pub value: f64,
-    /// Of a histogram: upper bounds in order, the last [`f64::MAX`] for no bound, each with how many values are at most that
-    /// and above the one before.
-    #[serde(default)]
-    pub buckets: Vec<(f64, u64)>,
 }

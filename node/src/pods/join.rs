@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use petiole_config::Role;
+use petiole_config::{Role, Settings};
 use petiole_dataplane::{Hop, LinkIndex, Route, RouteKey, RouteKind, RouteState, ident};
-use petiole_ipam::Problem;
+use petiole_ipam::{IpamSettings, PoolSpec, Problem};
 use petiole_prefix::{Family, Prefix};
 use petiole_store::watch::WatchPhase;
 
@@ -216,6 +216,19 @@ impl Node {
             self.note_txn(id, txn_id);
             self.push(Effect::Txn { id, txn });
         }
+    }
+}
+
+/// What the allocator has to know of the settings.
+pub(crate) fn ipam_settings(settings: &Settings) -> IpamSettings {
+    let Settings { node, ipam, .. } = settings;
+    IpamSettings {
+        node: node.name.clone(),
+        want_block: node.roles.contains(&Role::Worker),
+        pools: ipam.pools.iter().map(|p| PoolSpec { cidr: p.cidr, block_size: p.block_size }).collect(),
+        selectors: ipam.pools.iter().filter_map(|p| Some((p.cidr, p.node_selector.clone()?))).collect(),
+        labels: node.labels.clone(),
+        reserved: ipam.reserved.clone(),
     }
 }
 
