@@ -1,6 +1,8 @@
 //! Addresses out of other nodes' blocks.
 
-use super::cases::owned;
+use petiole_store::value::{Attribute, Field};
+
+use super::cases::{new_block, owned, put_block, put_pool};
 use super::*;
 
 fn answer(world: &mut World, n: usize, handle: &str) -> Result<IpAddr, String> {
@@ -126,4 +128,25 @@ fn an_address_that_is_named_in_anothers_block_and_one_that_is_borrowed_are_found
     assert_eq!(world.take_reply(a).1.unwrap()[0], theirs.addr());
     assert!(world.txns - before <= 6, "{}", world.txns - before);
     world.check();
+}
+
+#[test]
+fn a_block_is_taken_over_only_as_it_was_seen() {
+    let mut world = World::new(1);
+    put_pool(&mut world, "p", "10.0.0.0/30", 30, |_| ());
+    let mut ownerless = new_block("10.0.0.0/30", "host:gone");
+    ownerless.affinity = None;
+    put_block(&mut world, &ownerless);
+    let n = world.worker("worker1", &[]);
+    for _ in 0..100 {
+        if !world.is_sending(n) {
+            world.prompt();
+        }
+    }
+    // Another borrows of it meanwhile.
+    let theirs = Attribute { handle_id: Field::Is("theirs".to_owned()), ..Attribute::default() };
+    block::assign(&mut ownerless, theirs, &[]).unwrap();
+    put_block(&mut world, &ownerless);
+    world.run();
+    assert_eq!(world.blocks()[&ownerless.cidr].held_by("theirs").len(), 1);
 }
