@@ -290,7 +290,7 @@ fn a_clock_that_is_set_changes_nothing_and_delays_nothing() {
     let mut world = World::new(WORKER);
     world.run_for(seconds(5));
     let (before, steps) = (world.seen_by(LEAF), world.kernel.steps.len());
-    let families = vec![petiole_node::prefix::Family::V4];
+    let families = vec![Family::V4];
     let year = 365 * 86_400 * 1_000_000_000_u64;
     let mut seen = std::collections::BTreeSet::new();
     // Ten years ahead, back to the beginning of Unix time, and to where it was.

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use petiole_node::store::watch::{WatchAction, WatchEvent, WatchId};
 use petiole_node::store::{Compare, Op, OpResult, StoreError, Txn};
-use petiole_node::{Done, EffectId, Input};
+use petiole_node::{Done, Input};
 
 use crate::cluster::Cluster;
 use crate::{PLENTY, Rig, again};
