@@ -154,7 +154,7 @@ fn containers_of_podman_and_containerd_reach_each_other_across_racks_and_give_ba
             let said = status["settings"].as_array().into_iter().flatten().find(|s| s["key"] == *key);
             let said = said.with_context(|| format!("{}: status says nothing of {key}", host.node.name()))?;
             let is = host.node.exec(&["sysctl", "-n", key])?;
-            ensure!(said["error"].is_null() && said["value"].to_string() == is.trim(), "{key} = {is}, but {said}");
+            ensure!(said["error"].is_null() && said["value"] == is.trim().parse::<u32>()?, "{key} = {is}, but {said}");
         }
     }
     let before = tables(&lab)?;
