@@ -69,6 +69,21 @@ fn a_forgotten_nodes_things_are_freed_once_after_the_grace_time() {
 }
 
 #[test]
+fn nothing_is_asked_of_the_store_before_the_grace_time_is_over() {
+    let mut world = gone(1);
+    world.transact(&forget("n0", Vec::new(), 1));
+    world.run();
+    let is_begun = |world: &World| (1..4).any(|n| world.is_sending(n));
+    hear(&mut world, Some(&[]));
+    for _ in 0..59 {
+        world.wait(Duration::from_secs(1));
+        assert!(!is_begun(&world));
+    }
+    world.wait(Duration::from_secs(32));
+    assert!(is_begun(&world));
+}
+
+#[test]
 fn what_is_still_announced_is_not_freed() {
     let mut world = gone(1);
     let address: Prefix = "10.122.0.1/32".parse().unwrap();

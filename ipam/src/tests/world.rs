@@ -9,6 +9,7 @@ use petiole_store::{Change, Memory};
 
 use super::*;
 
+mod bound;
 mod faults;
 
 pub(super) struct Node {
@@ -263,6 +264,7 @@ impl World {
             }
         }
         while let Some((id, txn)) = node.ipam.poll_txn() {
+            bound::assert_bound(&node.name, &txn);
             node.asked.push(Asked::Txn(id, txn));
         }
         let mut replies = Vec::new();
@@ -482,10 +484,6 @@ impl World {
     /// Key, value and revision of everything under a prefix.
     pub(super) fn keys(&self, prefix: &str) -> Vec<(String, Vec<u8>, Revision)> {
         self.store.list(prefix).map(|kv| (kv.key.clone(), kv.value.clone(), kv.mod_revision)).collect()
-    }
-
-    pub(super) fn revision_of(&self, key: &Key) -> Option<Revision> {
-        self.store.get(&key.to_string()).map(|kv| kv.mod_revision)
     }
 
     pub(super) const fn now(&self) -> Duration {

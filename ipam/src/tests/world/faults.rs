@@ -214,6 +214,10 @@ impl World {
             assert!(is_same, "ordinal {ordinal} of {}: {:?}, then {:?}", after.cidr, old.handle_id, new.handle_id);
         }
     }
+
+    pub(in crate::tests) fn revision_of(&self, key: &Key) -> Option<Revision> {
+        self.store.get(&key.to_string()).map(|kv| kv.mod_revision)
+    }
 }
 
 fn handle_of(ask: &Ask) -> Option<String> {
