@@ -45,6 +45,9 @@ fn kinds(store: &mut Memory) -> (Vec<String>, Vec<String>) {
     let before: Vec<String> = run(store).iter().map(name).collect();
     for found in run(store) {
         if let Some(txn) = found.repair {
+            for op in &txn.then {
+                assert!(txn.when.iter().any(|c| c.key() == op.key()), "{} was not looked at: {txn:?}", op.key());
+            }
             assert!(store.apply(&txn).unwrap().outcome.succeeded);
         }
     }
