@@ -44,11 +44,21 @@ const ANSWERED: Duration = Duration::from_secs(1);
 /// Chunks that are taken in before a timer may say that nothing was heard.
 const BACKLOG: usize = 64;
 
-/// Run until a signal ends it. Leaves routes, addresses and announcements as they are: a stop is the first half of a restart.
+/// Why the agent ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum End {
+    /// By a signal: as a rule somebody starts it again.
+    Signal,
+    /// By `petiole stop`: it is to stay away.
+    Order,
+}
+
+/// Run until a signal or an order ends it. By a signal it leaves routes, addresses and announcements as they are: such a stop is
+/// the first half of a restart.
 ///
 /// # Errors
 /// What keeps the agent from beginning, with what to do.
-pub async fn run(settings: Settings) -> Result<()> {
+pub async fn run(settings: Settings) -> Result<End> {
     let _lock = preflight::check(&settings)?;
     let clock = Clock::start();
     let seed = seed()?;
@@ -73,7 +83,7 @@ pub async fn run(settings: Settings) -> Result<()> {
 }
 
 /// The loop. Both clocks are read once a turn; effects are carried out in order before the next input.
-async fn turn(mut node: Node, clock: Clock, mut drivers: Drivers, mut inputs: mpsc::Receiver<Input>) -> Result<()> {
+async fn turn(mut node: Node, clock: Clock, mut drivers: Drivers, mut inputs: mpsc::Receiver<Input>) -> Result<End> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot watch for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot watch for SIGINT")?;
     let mut reload = signal(SignalKind::hangup()).context("cannot watch for SIGHUP")?;
@@ -142,8 +152,9 @@ async fn turn(mut node: Node, clock: Clock, mut drivers: Drivers, mut inputs: mp
     tracing::info!("stopping; routes and addresses stay as they are");
     if drivers.ending {
         drivers.finish().await;
+        return Ok(End::Order);
     }
-    Ok(())
+    Ok(End::Signal)
 }
 
 /// What a turn of the loop begins with.

@@ -34,6 +34,7 @@ pub mod runtimes;
 pub mod sandbox;
 pub mod serve;
 pub mod state;
+pub mod systemd;
 pub mod topology;
 mod wait;
 

@@ -81,6 +81,9 @@ const PACKAGES: &[Package] = &[
     daemon(Need::Lab, "containerd", "containerd", &["containerd.service"]),
     package(Need::Lab, "runc", "runc"),
     package(Need::Lab, "busybox-static", "busybox"),
+    // A real systemd for the unit: in a Debian tree, booted in a node's network.
+    daemon(Need::Lab, "systemd-container", "systemd-nspawn", &["machines.target"]),
+    package(Need::Lab, "mmdebstrap", "mmdebstrap"),
     // What the reference plugin for ports of the host runs.
     package(Need::Lab, "iptables", "iptables"),
     // What the topology's `exec` lines and the tests run inside the nodes.

@@ -3,19 +3,23 @@
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use petiole_node::config::{self, Facts, Paths, Settings};
 
-use crate::run;
+use crate::run::{self, End};
 
 /// Where the configuration is when nobody says otherwise.
 const DEFAULT: &str = "/etc/petiole/petiole.toml";
 /// How long drivers may take to end; none holds anything that a kill would lose.
 const FAREWELL: Duration = Duration::from_millis(500);
 
-pub(super) fn run(config: Option<&Path>) -> Result<()> {
+/// The exit status after `petiole stop`, which deploy/systemd/petiole.service names so that the unit stays stopped.
+const STOPPED: u8 = 3;
+
+pub(super) fn run(config: Option<&Path>) -> Result<ExitCode> {
     let settings = settings(config)?;
     // Two: one for the loop's drivers, so that bytes are read and probes run while the node thinks, one to spare. The loop
     // itself runs on this thread.
@@ -26,7 +30,10 @@ pub(super) fn run(config: Option<&Path>) -> Result<()> {
         .context("cannot start the runtime")?;
     let result = runtime.block_on(run::run(settings));
     runtime.shutdown_timeout(FAREWELL);
-    result
+    result.map(|end| match end {
+        End::Signal => ExitCode::SUCCESS,
+        End::Order => ExitCode::from(STOPPED),
+    })
 }
 
 /// The settings in force. Only the default file may be absent.

@@ -45,7 +45,8 @@ pub(super) enum Command {
   petiole agent --config ./petiole.toml --log-format json
   PETIOLE_LOG=debug petiole agent       everything that happens; info,petiole::io=debug is a filter too
 
-SIGTERM and SIGINT stop it and leave routes and addresses in place: a stop is the first half of a restart.")]
+SIGTERM and SIGINT stop it and leave routes and addresses in place: a stop is the first half of a restart. The exit status is 0
+after a signal, 3 after `petiole stop`, and 1 where it could not begin.")]
     Agent {
         /// How the log looks on standard error; text where nothing is said
         #[arg(long, value_name = "FORMAT", value_enum, default_value_t = log::Format::Text)]

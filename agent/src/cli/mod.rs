@@ -52,7 +52,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
                 return Ok(ExitCode::FAILURE);
             }
             drop(flush);
-            result.map(|()| ExitCode::SUCCESS)
+            result
         }
         Command::Config { command: ConfigCommand::Check { file } } => check::run(&file, cli.output),
         Command::Cni { command: CniCommand::Install(install) } => {
