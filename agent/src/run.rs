@@ -268,6 +268,7 @@ impl Drivers {
                     });
                 }
                 Effect::Save { id, saved } => drop(self.saver.send((id, saved))),
+                Effect::Prepare { cni, endpoint, families } => self.pods.prepare(cni, endpoint, &families),
                 Effect::Wire { id, cni, endpoint } => self.pods.wire(id, cni, endpoint),
                 Effect::Look { id, cni, endpoint } => self.pods.look(id, cni, endpoint),
                 Effect::Unwire { id, host } => self.pods.unwire(id, host),

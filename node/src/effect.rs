@@ -6,6 +6,7 @@ use std::time::Duration;
 use petiole_bfd::{SessionConfig, SessionId};
 use petiole_config::HealthCheck;
 use petiole_dataplane::Plan;
+use petiole_prefix::Family;
 use petiole_store::Txn;
 use petiole_store::watch::WatchAction;
 use serde::{Deserialize, Serialize};
@@ -55,6 +56,16 @@ pub enum Effect {
         id: EffectId,
         /// What to write.
         saved: Saved,
+    },
+    /// Begin with the pair of interfaces of an endpoint whose addresses are still asked for: all of it that needs none. Does not come
+    /// back; [`Effect::Wire`] of the same name goes on with it and tells what failed, [`Effect::Unwire`] takes it away.
+    Prepare {
+        /// The request that the namespace came with.
+        cni: CniId,
+        /// What to make, without addresses.
+        endpoint: Endpoint,
+        /// The families that it will have an address of.
+        families: Vec<Family>,
     },
     /// Make the pair of interfaces of an endpoint, and everything inside its namespace; comes back as
     /// [`Done::Pod`](crate::Done::Pod). A failure leaves nothing behind. An interface of the same name that is there already is left

@@ -2,8 +2,9 @@
 //!
 //! | step of ADD | what a crash right after it leaves | who cleans it up |
 //! |---|---|---|
-//! | addresses assigned in the store | addresses with our mark that no record knows | the repair, once the store is in sync |
-//! | pair made | also an interface `pet...` that no record knows | the repair, once the kernel is mirrored |
+//! | pair begun while addresses are asked for | an interface `pet...` that no record knows | the repair, once the kernel is mirrored |
+//! | addresses assigned in the store | also addresses with our mark that no record knows | the repair, once the store is in sync |
+//! | pair has its addresses | the same | |
 //! | record written | a live record | DEL of the runtime, which calls it after a failed ADD; GC; a boot |
 //! | routes in the kernel | the same | |
 //! | a borrowed address told to the leaves, answered | the same | |
@@ -168,7 +169,7 @@ struct Work {
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 enum Stage {
-    /// Addresses are asked for.
+    /// Addresses are asked for, and the pair is begun.
     Assigning,
     /// The pair is made.
     Wiring,
@@ -188,6 +189,8 @@ enum Stage {
     Unwiring {
         unwired: bool,
         marked: bool,
+        /// The store may hold addresses of it.
+        held: bool,
         outcome: CniReply,
     },
     /// The addresses go back; tried again then.
@@ -372,6 +375,10 @@ impl Pods {
             since: self.wall,
             attach,
         };
+        if let (Asker::Plugin(cni), false) = (asker, endpoint.attach.addresses_only) {
+            let families = self.facts.families.clone();
+            self.push(Effect::Prepare { cni, endpoint: endpoint.clone(), families });
+        }
         let work =
             Work { endpoint, stage: Stage::Assigning, asker, on_disk: false, waiting: VecDeque::new(), missed: false };
         self.works.insert(key.clone(), work);

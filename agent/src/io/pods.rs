@@ -1,10 +1,14 @@
 //! Pods: their interfaces and the records of their endpoints. Each order runs on a thread of its own that ends with it: it waits
 //! for the kernel and the disk, and may end up in another network namespace.
 
-use std::sync::Arc;
-use std::thread;
+use std::collections::BTreeMap;
+use std::os::fd::AsFd;
+use std::sync::mpsc::{SendError, Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
 
 use petiole_node::pods::{CniFailure, CniFault, CniId, Endpoint};
+use petiole_node::prefix::Family;
 use petiole_node::{Done, EffectId, Input};
 use tokio::sync::mpsc;
 
@@ -23,36 +27,76 @@ pub struct Pods {
     desk: Desk,
     records: Arc<Records>,
     inputs: mpsc::Sender<Input>,
+    /// Pairs that wait for their addresses, by the name of the host's end.
+    begun: Arc<Mutex<BTreeMap<String, Begun>>>,
+}
+
+#[derive(Debug)]
+struct Begun {
+    addressed: Sender<(EffectId, Endpoint)>,
+    thread: JoinHandle<()>,
 }
 
 impl Pods {
     /// Works for the requests on this desk.
     #[must_use]
     pub fn new(desk: Desk, records: Records, inputs: mpsc::Sender<Input>) -> Self {
-        Self { desk, records: Arc::new(records), inputs }
+        Self { desk, records: Arc::new(records), inputs, begun: Arc::default() }
     }
 
-    /// Make a pair.
+    /// Begin with a pair while its addresses are asked for. Its thread waits for them; without an order for this pair it goes on as
+    /// [`Pods::unwire`] says.
+    pub fn prepare(&self, cni: CniId, endpoint: Endpoint, families: &[Family]) {
+        let Some(netns) = self.desk.netns(cni) else { return };
+        let has_v6 = families.contains(&Family::V6);
+        let host = endpoint.host.clone();
+        let answer = self.answer();
+        let (addressed, waits) = channel::<(EffectId, Endpoint)>();
+        let work = move || {
+            let prepared = wire::prepare(&endpoint, has_v6, netns.as_fd());
+            if let Ok((id, endpoint)) = waits.recv() {
+                answer(id, prepared.and_then(|prepared| wire::wire(prepared, &endpoint)));
+            }
+        };
+        // Without a thread the order to wire it makes it from the beginning, and says so if there is none for that either.
+        if let Ok(thread) = thread::Builder::new().name("pod".to_owned()).spawn(work) {
+            self.begun().insert(host, Begun { addressed, thread });
+        }
+    }
+
+    /// Give a pair its addresses; one that nobody began is made whole.
     pub fn wire(&self, id: EffectId, cni: CniId, endpoint: Endpoint) {
+        let begun = self.begun().remove(&endpoint.host);
+        let endpoint = match begun.map(|begun| begun.addressed.send((id, endpoint.clone()))) {
+            Some(Ok(())) => return,
+            Some(Err(SendError((_, endpoint)))) => endpoint,
+            None => endpoint,
+        };
         let netns = self.desk.netns(cni);
-        self.order(id, move || match netns {
-            Some(netns) => wire::wire(&endpoint, std::os::fd::AsFd::as_fd(&*netns)),
-            None => Err(without_namespace()),
+        self.order(id, move || {
+            let netns = netns.ok_or_else(without_namespace)?;
+            let prepared = wire::prepare(&endpoint, endpoint.has(Family::V6), netns.as_fd())?;
+            wire::wire(prepared, &endpoint)
         });
     }
 
     /// Look at a pair.
     pub fn look(&self, id: EffectId, cni: CniId, endpoint: Endpoint) {
         let netns = self.desk.netns(cni);
-        self.order(id, move || match netns {
-            Some(netns) => wire::look(&endpoint, std::os::fd::AsFd::as_fd(&*netns)),
-            None => Err(without_namespace()),
-        });
+        self.order(id, move || wire::look(&endpoint, netns.ok_or_else(without_namespace)?.as_fd()));
     }
 
-    /// Delete a pair.
+    /// Delete a pair, also one that is only begun.
     pub fn unwire(&self, id: EffectId, host: String) {
-        self.order(id, move || wire::unwire(&host));
+        let begun = self.begun().remove(&host);
+        self.order(id, move || {
+            if let Some(Begun { addressed, thread }) = begun {
+                drop(addressed);
+                // There is nothing to delete before it is done; one that panicked is.
+                thread.join().ok();
+            }
+            wire::unwire(&host)
+        });
     }
 
     /// Write a record.
@@ -67,18 +111,26 @@ impl Pods {
         self.order(id, move || records.remove(&host).map_err(|words| CniFailure { kind: CniFault::Io, words }));
     }
 
-    fn order(&self, id: EffectId, work: impl FnOnce() -> Result<(), CniFailure> + Send + 'static) {
+    fn begun(&self) -> MutexGuard<'_, BTreeMap<String, Begun>> {
+        self.begun.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn answer(&self) -> impl Fn(EffectId, Result<(), CniFailure>) + Clone + Send + 'static {
         let inputs = self.inputs.clone();
-        let answer = move |result| {
+        move |id, result| {
             let _ = inputs.blocking_send(Input::Done { id, result: Done::Pod(result) });
-        };
+        }
+    }
+
+    fn order(&self, id: EffectId, work: impl FnOnce() -> Result<(), CniFailure> + Send + 'static) {
+        let answer = self.answer();
         let told = answer.clone();
-        let begun = thread::Builder::new().name("pod".to_owned()).spawn(move || answer(work()));
+        let begun = thread::Builder::new().name("pod".to_owned()).spawn(move || answer(id, work()));
         if let Err(e) = begun {
             // The loop must not wait for its own queue.
             tokio::task::spawn_blocking(move || {
                 let words = format!("cannot start a thread: {e}; raise the limit of tasks (TasksMax, ulimit -u)");
-                told(Err(CniFailure { kind: CniFault::TryAgain, words }));
+                told(id, Err(CniFailure { kind: CniFault::TryAgain, words }));
             });
         }
     }

@@ -40,8 +40,7 @@ impl Pods {
                 work.endpoint.addresses = addresses;
                 if work.waiting.iter().any(|(_, ask, _)| *ask == Ask::Del) {
                     let words = "the container was deleted meanwhile; try again";
-                    self.answer(asker, Err(CniFailure::new(CniFault::TryAgain, words)));
-                    return self.release(key);
+                    return self.remove(key, asker, Err(CniFailure::new(CniFault::TryAgain, words)));
                 }
                 if work.endpoint.attach.addresses_only {
                     return self.finish(key);
@@ -60,12 +59,9 @@ impl Pods {
                         CniFault::TryAgain
                     }
                 };
-                self.answer(asker, Err(CniFailure::new(fault, error.to_string())));
-                match error {
-                    // It may have been done all the same.
-                    AssignError::StoreAway(_) => self.release(key),
-                    _ => self.removed(key),
-                }
+                // It may have been done all the same.
+                let held = matches!(error, AssignError::StoreAway(_));
+                self.take_down(key, asker, Err(CniFailure::new(fault, error.to_string())), held);
             }
         }
     }
@@ -217,12 +213,16 @@ impl Pods {
 
     /// Takes everything of an endpoint away, and answers with the outcome when only the store is left to be told.
     pub(super) fn remove(&mut self, key: &Attachment, asker: Asker, outcome: CniReply) {
+        self.take_down(key, asker, outcome, true);
+    }
+
+    fn take_down(&mut self, key: &Attachment, asker: Asker, outcome: CniReply, held: bool) {
         let Some(work) = self.works.get_mut(key) else { return };
         work.asker = asker;
         work.endpoint.state = EndpointState::Releasing;
         let unwired = work.endpoint.attach.addresses_only;
         let marked = !work.on_disk;
-        work.stage = Stage::Unwiring { unwired, marked, outcome };
+        work.stage = Stage::Unwiring { unwired, marked, held, outcome };
         self.changed = true;
         let endpoint = work.endpoint.clone();
         if !unwired {
@@ -238,10 +238,10 @@ impl Pods {
 
     fn unwired(&mut self, key: &Attachment) {
         let Some(work) = self.works.get_mut(key) else { return };
-        let Stage::Unwiring { unwired: true, marked: true, outcome } = &work.stage else { return };
-        let (asker, outcome) = (work.asker, outcome.clone());
+        let Stage::Unwiring { unwired: true, marked: true, held, outcome } = &work.stage else { return };
+        let (asker, held, outcome) = (work.asker, *held, outcome.clone());
         self.answer(asker, outcome);
-        self.release(key);
+        if held { self.release(key) } else { self.removed(key) }
     }
 
     pub(super) fn release(&mut self, key: &Attachment) {

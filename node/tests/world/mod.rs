@@ -301,10 +301,17 @@ impl World {
             Effect::Reply { id, answer } => {
                 self.replies.insert(id, answer);
             }
-            Effect::Wire { id, endpoint, .. } => {
+            Effect::Prepare { endpoint, .. } => {
                 let mut events = self.kernel.unplug(&endpoint.host);
+                events.push(self.kernel.plug(&endpoint.host));
+                self.todo.push_back(Input::Kernel(events));
+            }
+            Effect::Wire { id, endpoint, .. } => {
                 let result = self.pod_fails.clone().map_or(Ok(()), Err);
-                if result.is_ok() {
+                let mut events = Vec::new();
+                if result.is_err() {
+                    events = self.kernel.unplug(&endpoint.host);
+                } else if !self.kernel.links.values().any(|l| l.name == endpoint.host) {
                     events.push(self.kernel.plug(&endpoint.host));
                 }
                 self.todo.push_back(Input::Kernel(events));

@@ -1,4 +1,4 @@
-//! The pair of interfaces between host and pod. Every function blocks, and is called on a thread of its own: [`wire`] and
+//! The pair of interfaces between host and pod. Every function blocks, and is called on a thread of its own: [`prepare`] and
 //! [`look`] leave that thread inside the pod's namespace, where nothing else must ever run.
 
 use std::fs;
@@ -7,28 +7,62 @@ use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use petiole_node::pods::{CniFailure, CniFault, Endpoint, GATEWAY_V4, GATEWAY_V6, HOST_MAC};
-use petiole_node::prefix::Family;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::gone;
 use super::netlink::{
-    CREATE, DELLINK, EXCL, Found, IFA_ADDRESS, IFA_LOCAL, IFF_UP, IFLA_ADDRESS, IFLA_AF_SPEC, IFLA_INET_CONF,
+    CREATE, DELLINK, EXCL, IFA_ADDRESS, IFA_LOCAL, IFF_UP, IFLA_ADDRESS, IFLA_AF_SPEC, IFLA_INET_CONF,
     IFLA_INET6_ADDR_GEN_MODE, IFLA_INFO_DATA, IFLA_INFO_KIND, IFLA_LINKINFO, IFLA_MTU, IFLA_NET_NS_FD,
     IPV4_DEVCONF_FORWARDING, IPV4_DEVCONF_PROXY_ARP, Message, NDA_DST, NDA_LLADDR, NEWADDR, NEWLINK, NEWNEIGH,
     NEWROUTE, Netlink, REPLACE, RTA_DST, RTA_GATEWAY, RTA_OIF, Refusal, VETH_INFO_PEER,
 };
 
-/// Makes the pair and everything inside the namespace; what fails half way leaves nothing.
-pub(super) fn wire(endpoint: &Endpoint, netns: BorrowedFd<'_>) -> Result<(), CniFailure> {
+/// A pair that has everything but its addresses. The thread that made it is in the pod's namespace.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    host: Netlink,
+    pod: Netlink,
+    here: u32,
+    there: u32,
+}
+
+/// Makes the pair, both ends up; what fails half way leaves nothing.
+pub(super) fn prepare(endpoint: &Endpoint, has_v6: bool, netns: BorrowedFd<'_>) -> Result<Prepared, CniFailure> {
     refuse_own(netns)?;
     let mut host = Netlink::open().map_err(kernel)?;
     create(&mut host, endpoint, netns)?;
-    let wired = furnish(&mut host, endpoint, netns);
+    match furnish(&mut host, endpoint, has_v6, netns) {
+        Ok((pod, here, there)) => Ok(Prepared { host, pod, here, there }),
+        Err(failure) => {
+            take_back(&mut host, endpoint);
+            Err(failure)
+        }
+    }
+}
+
+/// Gives a pair its addresses and routes; what fails half way leaves nothing.
+pub(super) fn wire(prepared: Prepared, endpoint: &Endpoint) -> Result<(), CniFailure> {
+    let Prepared { mut host, mut pod, here, there } = prepared;
+    let neighbours: Vec<Message> = endpoint.addresses.iter().map(|a| neighbour(here, *a, endpoint.mac)).collect();
+    let mut inside = Vec::new();
+    for addr in &endpoint.addresses {
+        let gateway = gateway(*addr);
+        inside.push(address(there, *addr));
+        if addr.is_ipv4() {
+            inside.push(route(there, Some(gateway), None));
+        }
+        inside.push(route(there, None, Some(gateway)));
+    }
+    let wired = host.run(&neighbours).and_then(|()| pod.run(&inside)).map_err(kernel);
     if wired.is_err() {
-        // Its other end goes with it. A failure here is found by the repair.
-        host.run(&[delete(&endpoint.host)]).ok();
+        take_back(&mut host, endpoint);
     }
     wired
+}
+
+/// Its other end goes with it. A failure here is found by the repair.
+fn take_back(host: &mut Netlink, endpoint: &Endpoint) {
+    host.run(&[delete(&endpoint.host)]).ok();
 }
 
 /// Deletes a pair, and returns when it is gone for everybody; one that is not there is no error.
@@ -39,7 +73,7 @@ pub(super) fn unwire(name: &str) -> Result<(), CniFailure> {
     }
 }
 
-/// Whether everything is as [`wire`] made it.
+/// Whether everything is as [`prepare`] and [`wire`] made it.
 pub(super) fn look(endpoint: &Endpoint, netns: BorrowedFd<'_>) -> Result<(), CniFailure> {
     let interface = &endpoint.attach.attachment.interface;
     let not = |words: String| Err(CniFailure { kind: CniFault::NotAsLeft, words });
@@ -97,9 +131,14 @@ fn create(host: &mut Netlink, endpoint: &Endpoint, netns: BorrowedFd<'_>) -> Res
     }
 }
 
-fn furnish(host: &mut Netlink, endpoint: &Endpoint, netns: BorrowedFd<'_>) -> Result<(), CniFailure> {
-    let here = found(host, &endpoint.host)?;
-    let has_v6 = endpoint.has(Family::V6);
+/// Both ends up, with all that needs no address; the socket inside, and the indexes of both ends.
+fn furnish(
+    host: &mut Netlink,
+    endpoint: &Endpoint,
+    has_v6: bool,
+    netns: BorrowedFd<'_>,
+) -> Result<(Netlink, u32, u32), CniFailure> {
+    let here = index(host, &endpoint.host)?;
     if has_v6 {
         let settings = [("disable_ipv6", "0"), ("forwarding", "1"), ("accept_ra", "0"), ("proxy_ndp", "1")];
         for (name, value) in settings {
@@ -108,29 +147,22 @@ fn furnish(host: &mut Netlink, endpoint: &Endpoint, netns: BorrowedFd<'_>) -> Re
     }
     // Whoever asks for the gateway all the same is answered without the wait that is meant for others' answers.
     set(&format!("/proc/sys/net/ipv4/neigh/{}/proxy_delay", endpoint.host), "0").ok();
-    let mut batch = vec![settings(here.index, has_v6), up(here.index)];
-    batch.extend(endpoint.addresses.iter().map(|a| neighbour(here.index, *a, endpoint.mac)));
-    host.run(&batch).map_err(kernel)?;
+    host.run(&[settings(here, has_v6), up(here)]).map_err(kernel)?;
 
     enter(netns)?;
     let interface = &endpoint.attach.attachment.interface;
     let mut pod = Netlink::open().map_err(kernel)?;
-    let there = found(&mut pod, interface)?;
+    let there = index(&mut pod, interface)?;
     if has_v6 {
         set(&format!("/proc/sys/net/ipv6/conf/{interface}/disable_ipv6"), "0")?;
     }
     // The last end that comes up is usable at once, and the kernel tells of the other when that is.
-    let mut batch = vec![up(there.index)];
-    for addr in &endpoint.addresses {
-        let gateway = gateway(*addr);
-        batch.push(address(there.index, *addr));
-        if addr.is_ipv4() {
-            batch.push(route(there.index, Some(gateway), None));
-        }
-        batch.push(neighbour(there.index, gateway, HOST_MAC));
-        batch.push(route(there.index, None, Some(gateway)));
+    let mut batch = vec![up(there), neighbour(there, IpAddr::V4(GATEWAY_V4), HOST_MAC)];
+    if has_v6 {
+        batch.push(neighbour(there, IpAddr::V6(GATEWAY_V6), HOST_MAC));
     }
-    pod.run(&batch).map_err(kernel)
+    pod.run(&batch).map_err(kernel)?;
+    Ok((pod, here, there))
 }
 
 const fn gateway(addr: IpAddr) -> IpAddr {
@@ -219,9 +251,9 @@ const fn family(addr: IpAddr) -> (u8, u8) {
     }
 }
 
-fn found(netlink: &mut Netlink, name: &str) -> Result<Found, CniFailure> {
+fn index(netlink: &mut Netlink, name: &str) -> Result<u32, CniFailure> {
     let found = netlink.link(name).map_err(kernel)?;
-    found.ok_or_else(|| CniFailure {
+    found.map(|found| found.index).ok_or_else(|| CniFailure {
         kind: CniFault::Kernel,
         words: format!("interface {name} disappeared while it was being set up; was the namespace deleted?"),
     })
