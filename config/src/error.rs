@@ -57,6 +57,14 @@ impl ConfigErrors {
         (!errors.is_empty()).then_some(Self(errors))
     }
 
+    /// The mistakes that one text has for several nodes, each once; `None` when there are none.
+    #[must_use]
+    pub fn together(all: Vec<Self>) -> Option<Self> {
+        let mut errors = Self::new(all.into_iter().flat_map(|errors| errors.0).collect())?;
+        errors.0.dedup();
+        Some(errors)
+    }
+
     /// A single mistake.
     pub(crate) fn one(error: ConfigError) -> Self {
         Self(vec![error])

@@ -10,6 +10,7 @@ mod community;
 mod duration;
 mod error;
 mod later;
+mod nodes;
 mod print;
 mod problem;
 mod ranges;
@@ -65,7 +66,8 @@ pub fn load(text: &str, origin: &str, facts: &Facts) -> Result<(Settings, Vec<Wa
     if let Some(errors) = ConfigErrors::new(std::mem::take(&mut report.errors)) {
         return Err(errors);
     }
-    let draft = schema::read(&mut report, table.get_ref());
+    let table = nodes::apply(&mut report, table.into_inner(), facts);
+    let draft = schema::read(&mut report, &table);
     let name = node_name(&mut report, &draft, facts);
     let settings = check::finish(&mut report, draft, name);
     let Report { errors, mut warnings, .. } = report;
@@ -76,6 +78,12 @@ pub fn load(text: &str, origin: &str, facts: &Facts) -> Result<(Settings, Vec<Wa
             Ok((settings, warnings))
         }
     }
+}
+
+/// The nodes that have a section of their own, `[nodes.NAME]`, in order: a check loads the text as each of them.
+#[must_use]
+pub fn nodes(text: &str) -> Vec<String> {
+    nodes::names(text)
 }
 
 /// The text of a configuration file.

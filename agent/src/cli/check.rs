@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use petiole_node::config::{self, Settings, StoreSettings};
+use petiole_node::config::{self, ConfigErrors, Settings, StoreSettings, Warning};
 use serde_json::json;
 
 use super::agent;
@@ -19,9 +19,9 @@ pub(super) fn run(file: &Path, output: Output) -> Result<ExitCode> {
     } else {
         (file.display().to_string(), std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?)
     };
-    let checked = config::decode(&bytes, &origin).and_then(|text| config::load(text, &origin, &agent::facts()));
+    let checked = config::decode(&bytes, &origin).and_then(|text| load(text, &origin));
     match checked {
-        Ok((settings, warnings)) => {
+        Ok((all, warnings)) => {
             if output == Output::Json {
                 let warnings: Vec<String> = warnings.iter().map(ToString::to_string).collect();
                 emit(&format!("{:#}\n", json!({ "ok": true, "errors": [], "warnings": warnings })))?;
@@ -29,7 +29,8 @@ pub(super) fn run(file: &Path, output: Output) -> Result<ExitCode> {
                 for warning in &warnings {
                     writeln!(anstream::stderr(), "warning: {warning}")?;
                 }
-                emit(&format!("ok\n{}", summary(&settings)))?;
+                let summaries: Vec<String> = all.iter().map(summary).collect();
+                emit(&format!("ok\n{}", summaries.join("\n")))?;
             }
             Ok(ExitCode::SUCCESS)
         }
@@ -42,6 +43,33 @@ pub(super) fn run(file: &Path, output: Output) -> Result<ExitCode> {
             }
             Ok(ExitCode::FAILURE)
         }
+    }
+}
+
+/// Settings as this host would have them, or with sections for nodes as each of those would.
+fn load(text: &str, origin: &str) -> Result<(Vec<Settings>, Vec<Warning>), ConfigErrors> {
+    let names = config::nodes(text);
+    if names.is_empty() {
+        return config::load(text, origin, &agent::facts()).map(|(settings, warnings)| (vec![settings], warnings));
+    }
+    let (mut all, mut warnings, mut wrong) = (Vec::new(), Vec::new(), Vec::new());
+    for name in names {
+        let mut facts = agent::facts();
+        facts.environment.insert(config::NODE_NAME.to_owned(), name);
+        match config::load(text, origin, &facts) {
+            Ok((settings, noticed)) => {
+                all.push(settings);
+                warnings.extend(noticed);
+            }
+            Err(errors) => wrong.push(errors),
+        }
+    }
+    // What the shared part says is found once for each node.
+    warnings.sort_by(|a, b| a.place.cmp(&b.place));
+    warnings.dedup();
+    match ConfigErrors::together(wrong) {
+        Some(errors) => Err(errors),
+        None => Ok((all, warnings)),
     }
 }
 

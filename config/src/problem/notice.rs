@@ -36,4 +36,7 @@ pub enum Notice {
         /// The name in the file.
         file: String,
     },
+    /// Sections for nodes, but none for this one.
+    #[error("there is no [nodes.{0}] for this node, so it has only what the rest of the file says")]
+    NotAmongNodes(String),
 }

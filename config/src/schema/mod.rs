@@ -115,5 +115,14 @@ pub(crate) fn all_keys() -> impl Iterator<Item = &'static [&'static str]> {
     shapes.into_iter().chain(more).map(|shape| shape.keys)
 }
 
-const FILE: Shape =
-    Shape { name: ROOT, keys: &["node", "store", "bgp", "announce", "ipam", "paths", "metrics"], wanted: "[node]" };
+const FILE: Shape = Shape {
+    name: ROOT,
+    keys: &["node", "store", "bgp", "announce", "ipam", "paths", "metrics", crate::nodes::NODES],
+    wanted: "[node]",
+};
+
+/// The sections that a node's own section may have.
+pub(crate) fn sections() -> String {
+    let sections: Vec<&str> = FILE.keys.iter().copied().filter(|key| *key != crate::nodes::NODES).collect();
+    sections.join(", ")
+}

@@ -1,6 +1,7 @@
 use super::*;
 
 mod accepted;
+mod nodes;
 mod refused;
 mod robust;
 
