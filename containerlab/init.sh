@@ -78,6 +78,8 @@ run() {
     health) exec petiole-lab health --listen "$HEALTH_LISTEN" --file /run/health ;;
     echo) exec petiole-lab echo --listen '[::]:80' ;;
     *)
+        # A lab that has more than these says how they start.
+        if [ -x /usr/local/lib/lab/services.sh ]; then exec /usr/local/lib/lab/services.sh "$1"; fi
         echo "init.sh: no service is called '$1'" >&2
         exit 64
         ;;

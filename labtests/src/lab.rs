@@ -15,7 +15,7 @@ use crate::procs::{Belonging, Identity, MARK};
 use crate::sandbox::Spec;
 use crate::state::{self, NodeRecord, Record, StateDir};
 use crate::topology::{Bind, End, Topology};
-use crate::{netns, sandbox};
+use crate::{cgroups, netns, sandbox};
 
 /// PATH inside nodes, Docker's own.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -315,6 +315,7 @@ fn clear(record: &Record) -> Result<()> {
         belonging.kill(KILL)?;
         for node in &record.nodes {
             netns::remove(&node.container)?;
+            cgroups::remove(&node.container)?;
         }
     }
     Ok(())

@@ -18,12 +18,14 @@
 
 pub mod arena;
 pub mod bench;
+mod cgroups;
 pub mod churn;
 mod command;
 pub mod datagrams;
 pub mod demo;
 pub mod fabric;
 pub mod interop;
+pub mod kubernetes;
 mod lab;
 pub mod leaf;
 pub mod ledger;

@@ -4,15 +4,15 @@ use std::collections::BTreeSet;
 use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
 use std::os::unix::process::ExitStatusExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Mutex;
 
 use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
 use petiole_labtests::{
-    Binaries, Lab, NodeHandle, Progress, Topology, bench, churn, datagrams, demo, down, existing, interop, sandbox,
-    serve, state,
+    Binaries, Lab, NodeHandle, Progress, Topology, bench, churn, datagrams, demo, down, existing, interop, kubernetes,
+    sandbox, serve, state,
 };
 use serde_json::{Value, json};
 
@@ -191,9 +191,15 @@ fn run(verb: Verb) -> Result<ExitCode> {
 }
 
 impl Which {
-    fn load(&self) -> Result<Topology> {
+    /// The topology's file: a word that is no file is the name of one of ours.
+    fn file(&self) -> PathBuf {
         let path = self.topology.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_TOPOLOGY));
-        Ok(Topology::load(&path, self.name.as_deref(), &|name| std::env::var(name).ok())?)
+        let ours = Path::new("containerlab").join(&path).with_extension("clab.yml");
+        if !path.is_file() && ours.is_file() { ours } else { path }
+    }
+
+    fn load(&self) -> Result<Topology> {
+        kubernetes::load(&self.file(), self.name.as_deref())
     }
 
     /// The lab that is meant where it has to exist already.
@@ -233,8 +239,19 @@ fn up(which: &Which, agent: Option<PathBuf>, no_agent: bool) -> Result<()> {
     } else if binaries.agent.is_none() {
         eprintln!("petiole-lab: no agent: build it (cargo build -p petiole) or say --agent PATH; going on without");
     }
+    let cluster = kubernetes::wanted(&topology);
+    if cluster {
+        kubernetes::prepare()?;
+    }
     let screen = Screen { terminal: std::io::stderr().is_terminal(), open: Mutex::new(false) };
-    Lab::up_kept(&topology, &binaries, &|progress| screen.show(&topology.name, &progress))?;
+    let lab = Lab::up_kept(&topology, &binaries, &|progress| screen.show(&topology.name, &progress))?;
+    if cluster {
+        let manifests = topology.dir.join("kubernetes/manifests");
+        kubernetes::Cluster::start(&lab, &manifests, &|stage, took| {
+            eprintln!("lab {}: {:.1} s: {}", topology.name, took.as_secs_f64(), stage.words());
+        })?;
+        println!("petiole-lab exec --name {} client1 kubectl get nodes,pods -A -o wide", topology.name);
+    }
     println!("petiole-lab status --name {0}\npetiole-lab exec --name {0} NODE COMMAND...", topology.name);
     Ok(())
 }

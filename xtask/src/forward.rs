@@ -7,8 +7,8 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, anyhow};
 
-use crate::artifacts;
 use crate::packages::{self, Need};
+use crate::{artifacts, kubernetes};
 
 /// Where the lab runner and the lab tests find the agent's executable.
 pub(crate) const AGENT: &str = "PETIOLE_BIN";
@@ -22,9 +22,11 @@ pub(crate) fn lab(verb: &str, words: &[OsString]) -> Result<ExitCode> {
         packages::must_be_root(&format!("`cargo xtask {}{verb}`", if is_own_command(verb) { "" } else { "lab " }))?;
         packages::ensure(if verb == "interop" { Need::Interop } else { Need::Lab })?;
     }
+    let cluster = if !help && verb == "up" && kubernetes::meant(words) { Some(kubernetes::ensure()?) } else { None };
     let built = artifacts::build()?;
     let mut command = Command::new(&built.lab);
     command.arg(verb).args(words).env(AGENT, &built.petiole);
+    command.envs(cluster.map(|folder| (kubernetes::FOLDER, folder)));
     // The default topology is a path from the root; a topology that was named is a path from here.
     if !words.iter().any(|word| Path::new(word).is_file()) {
         command.current_dir(artifacts::root());

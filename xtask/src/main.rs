@@ -9,6 +9,7 @@ mod clean;
 mod forward;
 mod fuzz;
 mod image;
+mod kubernetes;
 mod mutants;
 mod packages;
 mod report;
@@ -91,6 +92,15 @@ enum Command {
   cargo xtask churn                            twenty minutes, and what heals after them
   cargo xtask churn --minutes 2 --seed 7       shorter, with the faults of another run")]
     Churn(Forward),
+    /// Build Kubernetes' own programs, and run the lab tests of a cluster
+    #[command(
+        subcommand,
+        after_help = "Examples:
+  cargo xtask kubernetes build     into target/kubernetes: minutes once, then nothing
+  cargo xtask kubernetes test      a cluster on the reference fabric; no part of `cargo xtask test`
+  cargo xtask lab up kubernetes    the same cluster, left running"
+    )]
+    Kubernetes(KubernetesCommand),
     /// Let two speakers, and clusters of allocators, meet under faults drawn from many seeds, in virtual time
     #[command(after_help = "Examples:
   cargo xtask simulate --seeds 100000                  everything
@@ -119,6 +129,17 @@ enum Command {
         /// Run nothing: shrink what was found, and put it in fuzz/corpus
         #[arg(long, conflicts_with = "minutes")]
         minimise: bool,
+    },
+}
+
+#[derive(Subcommand)]
+enum KubernetesCommand {
+    /// Build the programs where they are not there, and say where they are
+    Build,
+    /// Run the lab tests of a cluster
+    Test {
+        /// Run only the tests whose name contains this text
+        filter: Option<String>,
     },
 }
 
@@ -178,6 +199,8 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Bench(words) => forward::lab("bench", &words.args),
         Command::Interop(words) => forward::lab("interop", &words.args),
         Command::Churn(words) => forward::lab("churn", &words.args),
+        Command::Kubernetes(KubernetesCommand::Build) => kubernetes::build(),
+        Command::Kubernetes(KubernetesCommand::Test { filter }) => kubernetes::test(filter.as_deref()),
         Command::Mutants { what } => mutants::run(&what),
         Command::Fuzz { target, minutes, minimise } => fuzz::run(&target, minutes, minimise),
     }

@@ -1,0 +1,176 @@
+//! A cluster that runs: brought to the point where pods do, and asked by kubectl on the operator's machine.
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow, ensure};
+use serde_json::Value;
+
+use crate::fabric::{Role, members};
+use crate::wait::eventually;
+use crate::{Lab, NodeHandle, command};
+
+/// The plain host with kubectl and the administrator's kubeconfig.
+const OPERATOR: &str = "client1";
+/// How long each stage may take, on a machine that is busy with something else.
+const WITHIN: Duration = Duration::from_secs(180);
+
+/// How far [`Cluster::start`] is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// The API answers at the anycast address, from three hops away.
+    Api,
+    /// What is in `containerlab/kubernetes/manifests` is created.
+    Manifests,
+    /// Every worker is Ready.
+    Nodes,
+    /// The cluster's DNS has its pods.
+    Names,
+}
+
+impl Stage {
+    /// For people.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Api => "the API answers at https://10.122.255.1:6443",
+            Self::Manifests => "the manifests are applied",
+            Self::Nodes => "every worker is Ready",
+            Self::Names => "the DNS of the cluster runs",
+        }
+    }
+}
+
+/// The cluster of a lab.
+#[derive(Debug)]
+pub struct Cluster<'a> {
+    /// The lab it is in.
+    pub lab: &'a Lab,
+    operator: NodeHandle,
+}
+
+/// A pod, as the API has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pod {
+    /// In the namespace `default`.
+    pub name: String,
+    /// The worker.
+    pub node: String,
+    /// IPv4 first.
+    pub addresses: Vec<String>,
+}
+
+impl<'a> Cluster<'a> {
+    /// Of a lab that is up.
+    pub fn of(lab: &'a Lab) -> Result<Self> {
+        Ok(Self { lab, operator: lab.node(OPERATOR)? })
+    }
+
+    /// Waits until the API answers, creates what a cluster begins with, and waits until pods run.
+    pub fn start(lab: &'a Lab, manifests: &Path, progress: &dyn Fn(Stage, Duration)) -> Result<Self> {
+        let begun = Instant::now();
+        let cluster = Self::of(lab)?;
+        eventually(WITHIN, Stage::Api.words(), || cluster.kubectl(&["get", "--raw", "/readyz"]))?;
+        progress(Stage::Api, begun.elapsed());
+        let folder = manifests.canonicalize().with_context(|| manifests.display().to_string())?;
+        for entry in fs::read_dir(&folder)? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|end| end == "yaml") && !path.ends_with("kustomization.yaml") {
+                // An API that has just begun may not know its own default namespaces yet.
+                eventually(WITHIN, &path.display().to_string(), || cluster.apply(&fs::read_to_string(&path)?))?;
+            }
+        }
+        progress(Stage::Manifests, begun.elapsed());
+        eventually(WITHIN, Stage::Nodes.words(), || cluster.nodes_ready())?;
+        progress(Stage::Nodes, begun.elapsed());
+        let rollout = ["rollout", "status", "deployment/coredns", "-n", "kube-system", "--timeout=10s"];
+        eventually(WITHIN, Stage::Names.words(), || cluster.kubectl(&rollout))?;
+        progress(Stage::Names, begun.elapsed());
+        Ok(cluster)
+    }
+
+    /// `kubectl ARGS` on the operator's machine.
+    pub fn kubectl(&self, args: &[&str]) -> Result<String> {
+        self.operator.exec(&[&["kubectl", "--request-timeout=10s"], args].concat())
+    }
+
+    /// `kubectl ARGS -o json`, read.
+    pub fn json(&self, args: &[&str]) -> Result<Value> {
+        command::json(&self.kubectl(&[args, &["-o", "json"]].concat())?)
+    }
+
+    /// `kubectl apply` of a manifest's text.
+    pub fn apply(&self, manifest: &str) -> Result<String> {
+        let mut command = self.operator.command(&["kubectl", "--request-timeout=10s", "apply", "-f", "-"])?;
+        let output = command::feed(&mut command, manifest.as_bytes())?;
+        let [out, err] = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+        ensure!(output.status.success(), "kubectl apply: {}", err.trim());
+        Ok(out)
+    }
+
+    /// Whether exactly the workers are nodes, all Ready.
+    pub fn nodes_ready(&self) -> Result<()> {
+        let nodes = self.json(&["get", "nodes"])?;
+        for member in members(Role::Worker) {
+            let node = nodes["items"].as_array().into_iter().flatten().find(|n| n["metadata"]["name"] == member.name);
+            let node = node.ok_or_else(|| anyhow!("{} has not joined", member.name))?;
+            let conditions = node["status"]["conditions"].as_array();
+            let ready = conditions.into_iter().flatten().find(|condition| condition["type"] == "Ready");
+            let is = ready.is_some_and(|ready| ready["status"] == "True");
+            ensure!(is, "{}: {}", member.name, ready.map_or(&Value::Null, |ready| &ready["message"]));
+        }
+        Ok(())
+    }
+
+    /// Starts a pod of an image that is there, on one worker, and waits until it is Ready.
+    pub fn run(&self, name: &str, node: &str, image: &str, args: &[&str]) -> Result<Pod> {
+        let manifest = serde_json::json!({
+            "apiVersion": "v1", "kind": "Pod",
+            "metadata": { "name": name, "labels": { "app": name } },
+            "spec": {
+                "nodeName": node, "terminationGracePeriodSeconds": 0,
+                "containers": [{
+                    "name": "main", "image": format!("localhost/{image}:latest"), "imagePullPolicy": "Never",
+                    "args": args,
+                }],
+            },
+        });
+        // The controller that makes the namespace's service account may be slower than we are.
+        eventually(WITHIN, "the pod is created", || self.apply(&manifest.to_string()))?;
+        eventually(WITHIN, &format!("pod {name} is Ready"), || self.pod(name))
+    }
+
+    /// A pod that is Ready.
+    pub fn pod(&self, name: &str) -> Result<Pod> {
+        let pod = self.json(&["get", "pod", name])?;
+        let status = &pod["status"];
+        let conditions = status["conditions"].as_array().into_iter().flatten();
+        let is = conditions.into_iter().any(|c| c["type"] == "Ready" && c["status"] == "True");
+        ensure!(is, "{}: {}", status["phase"], status["containerStatuses"][0]["state"]);
+        let addresses = status["podIPs"].as_array().into_iter().flatten();
+        Ok(Pod {
+            name: name.to_owned(),
+            node: pod["spec"]["nodeName"].as_str().unwrap_or_default().to_owned(),
+            addresses: addresses.filter_map(|ip| ip["ip"].as_str().map(str::to_owned)).collect(),
+        })
+    }
+
+    /// Runs a command of a pod's image in it.
+    pub fn exec(&self, pod: &Pod, argv: &[&str]) -> Result<String> {
+        self.kubectl(&[&["exec", pod.name.as_str(), "--"], argv].concat())
+    }
+
+    /// Sends an IP packet of this many octets that must not be fragmented, out of a pod; it has to be answered. The node's
+    /// own `ping` goes into the pod's network: the image's cannot forbid fragments.
+    pub fn ping(&self, pod: &Pod, address: &str, size: u32) -> Result<()> {
+        let node = self.lab.node(&pod.node)?;
+        let status = self.json(&["get", "pod", &pod.name])?;
+        let id = status["status"]["containerStatuses"][0]["containerID"].as_str().unwrap_or_default();
+        let id = id.strip_prefix("containerd://").with_context(|| format!("{}: container {id:?}", pod.name))?;
+        let tasks = node.exec(&["ctr", "--namespace", "k8s.io", "task", "list"])?;
+        let task = tasks.lines().find(|line| line.starts_with(id));
+        let pid = task.and_then(|task| task.split_whitespace().nth(1));
+        let pid = pid.with_context(|| format!("{}: no task {id}: {tasks}", pod.node))?;
+        node.ping_by(&["nsenter", "--net", "--target", pid], address, size, 1).with_context(|| pod.name.clone())
+    }
+}
