@@ -39,8 +39,10 @@ const COMPACTED_SPREAD: Duration = Duration::from_secs(20);
 const CONFIRM_RESET: Duration = Duration::from_secs(1);
 /// How often everything is read again although nothing failed (0.75 to 1.25 times this).
 const RELIST_EVERY: Duration = Duration::from_secs(30 * 60);
-/// After so many failures to resume a watch, a list is tried: its error says more, and its success mends more.
-const RESUMES_BEFORE_LIST: u32 = 3;
+/// After so many watches in a row that the store itself cancelled, a list is tried: its error says more, and its success mends
+/// more. A connection that breaks again and again, or is not to be had, never comes to that: when the store is back after it was
+/// away from a whole fleet, it has enough to do.
+const CANCELLED_BEFORE_LIST: u32 = 3;
 
 /// Follows some prefixes of the keyspace; see the [module](self).
 #[derive(Clone, Debug)]
@@ -184,6 +186,7 @@ impl Watch {
         let Some(track) = self.tracks.get_mut(at) else { return };
         track.reset_suspected = false;
         track.failures = 0;
+        track.cancelled = 0;
         track.relist_at = now + relist_in;
         self.facts.extend(track.snapshot(revision, kvs));
         self.watch(at, now);
@@ -219,19 +222,22 @@ impl Watch {
     }
 
     fn ended(&mut self, at: usize, reason: WatchEnd, now: Duration) {
-        let (error, compacted) = match reason {
+        let (compacted, cancelled) =
+            (matches!(reason, WatchEnd::Compacted { .. }), matches!(reason, WatchEnd::Cancelled(_)));
+        let error = match reason {
             WatchEnd::Compacted { at } => {
-                (format!("revisions before {at} were compacted away while this node was not watching"), true)
+                format!("revisions before {at} were compacted away while this node was not watching")
             }
-            WatchEnd::Cancelled(why) => (format!("the store cancelled the watch: {why}"), false),
-            WatchEnd::Disconnected(why) => (format!("the watch broke: {why}"), false),
+            WatchEnd::Cancelled(why) => format!("the store cancelled the watch: {why}"),
+            WatchEnd::Disconnected(why) => format!("the watch broke: {why}"),
         };
         let spread = self.jitter(Duration::ZERO, COMPACTED_SPREAD);
         let pause = self.back_off(at);
         let Some(track) = self.tracks.get_mut(at) else { return };
+        track.cancelled = if cancelled { track.cancelled.saturating_add(1) } else { 0 };
         track.stage = if compacted {
             Stage::WaitToList { until: now + spread.max(pause) }
-        } else if track.failures > RESUMES_BEFORE_LIST {
+        } else if track.cancelled > CANCELLED_BEFORE_LIST {
             Stage::WaitToList { until: now + pause }
         } else {
             Stage::WaitToWatch { until: now + pause }
@@ -259,6 +265,7 @@ impl Watch {
         let Stage::Starting { id, .. } = track.stage else { return };
         track.stage = Stage::Watching { id };
         track.failures = 0;
+        track.cancelled = 0;
         if !track.fresh {
             track.fresh = true;
             self.tell_if_in_sync();

@@ -62,6 +62,8 @@ pub(super) struct Track {
     pub(super) fresh: bool,
     /// Failures since the last success.
     pub(super) failures: u32,
+    /// Watches in a row that the store cancelled.
+    pub(super) cancelled: u32,
     /// When everything is read again.
     pub(super) relist_at: Duration,
     /// Whether the last list was of an older history than what is known.
@@ -84,6 +86,7 @@ impl Track {
             stage: Stage::WaitToList { until: Duration::ZERO },
             fresh: false,
             failures: 0,
+            cancelled: 0,
             relist_at: Duration::MAX,
             reset_suspected: false,
             next: 1,
