@@ -254,8 +254,11 @@ impl Ipam {
         let (late, waiting): (VecDeque<Pending>, _) =
             std::mem::take(&mut self.queue).into_iter().partition(|p| p.deadline <= now);
         self.queue = waiting;
+        // What the store says is wrong, where it says anything.
+        let said = [Slot::Requests, Slot::Life].iter().find_map(|slot| self.slots.get(slot)?.error.clone());
         for pending in late {
-            let away = || AssignError::StoreAway("no answer within 10 s".to_owned());
+            let said = said.as_ref().map_or_else(String::new, |said| format!(", the last was: {said}"));
+            let away = || AssignError::StoreAway(format!("no success within 10 s{said}"));
             self.replies.push_back((pending.id, Err(pending.waits_for.unwrap_or_else(away))));
         }
         for doubt in self.doubts.values_mut() {

@@ -159,3 +159,26 @@ fn nothing_is_claimed_or_assigned_while_peers_may_free_it() {
     world.take_reply(n).1.unwrap();
     world.check();
 }
+
+#[test]
+fn a_request_in_vain_says_what_the_store_said_last() {
+    let mut world = World::new(1);
+    let n = world.worker("worker1", &[spec("10.0.0.0/24", 26)]);
+    world.run();
+    let ipam = &mut world.node_mut(n).ipam;
+    let (mut now, wall) = (Duration::from_secs(1000), 0);
+    let Ask::Assign(request) = assign("pod", &[Family::V4]) else { panic!("no assignment") };
+    ipam.handle_assign(RequestId(1), request, now, wall);
+    let reply = loop {
+        while let Some((id, _)) = ipam.poll_txn() {
+            ipam.handle_done(id, Err(StoreError::Refused("the quota is reached".to_owned())), now, wall);
+        }
+        if let Some((_, reply)) = ipam.poll_reply() {
+            break reply;
+        }
+        now = ipam.poll_timeout().unwrap().0;
+        ipam.handle_timeout(now, wall);
+    };
+    let words = reply.unwrap_err().to_string();
+    assert!(words.contains("within 10 s") && words.contains("the quota is reached"), "{words}");
+}
