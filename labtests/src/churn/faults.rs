@@ -7,6 +7,7 @@ use anyhow::Result;
 use super::book::Book;
 use super::cluster::{Cluster, Place};
 use super::random::Random;
+use super::{RESTING, Rest};
 use crate::Signal;
 
 /// Time between two faults, in milliseconds.
@@ -39,11 +40,12 @@ pub(super) struct Faults<'a> {
     random: Random,
     now: Vec<Fault<'a>>,
     next: Instant,
+    rest: Option<Rest>,
 }
 
 impl<'a> Faults<'a> {
-    pub(super) fn new(cluster: &'a Cluster, book: &'a Book, seed: u64) -> Self {
-        Self { cluster, book, random: Random::new(seed, 1), now: Vec::new(), next: Instant::now() }
+    pub(super) fn new(cluster: &'a Cluster, book: &'a Book, seed: u64, rest: Option<Rest>) -> Self {
+        Self { cluster, book, random: Random::new(seed, 1), now: Vec::new(), next: Instant::now(), rest }
     }
 
     /// Ends what is over and begins what is due.
@@ -76,7 +78,13 @@ impl<'a> Faults<'a> {
             return Ok(());
         }
         let kinds = [Kind::Kill, Kind::Kill, Kind::Pause, Kind::Deaf, Kind::Cut, Kind::CutFromOne];
-        let kind = self.random.pick(&kinds).copied().unwrap_or(Kind::Kill);
+        let mut kind = self.random.pick(&kinds).copied().unwrap_or(Kind::Kill);
+        // Each life of an agent counts anew how long a block has been empty.
+        let is_at_rest = self.rest.is_some_and(|rest| rest.is_now())
+            && self.cluster.agents.iter().take(RESTING).any(|agent| agent.name == place.name);
+        if kind == Kind::Kill && is_at_rest {
+            kind = Kind::Pause;
+        }
         let millis = match (kind, is_member) {
             (Kind::Kill, _) => self.random.between(0, 2500),
             (_, true) => self.random.between(500, 6000),

@@ -28,9 +28,29 @@ use truth::Seen;
 /// Threads of each node's runtime.
 const THREADS: usize = 2;
 /// Nodes that give blocks back in a long run: busy at first, then at rest.
-const RESTING: usize = 2;
-/// Blocks go back after ten minutes: only a run this long sees it.
-const LONG: Duration = Duration::from_secs(15 * 60);
+const RESTING: usize = 4;
+/// Blocks go back after ten minutes of rest, and others take them when all are busy again: only a run this long sees it.
+const LONG: Duration = Duration::from_secs(18 * 60);
+/// How long the rest is.
+const REST: Duration = Duration::from_secs(12 * 60);
+
+/// The part of a long run in which blocks become empty and are given back.
+#[derive(Debug, Clone, Copy)]
+struct Rest {
+    from: Instant,
+    until: Instant,
+}
+
+impl Rest {
+    fn is_now(&self) -> bool {
+        (self.from..self.until).contains(&Instant::now())
+    }
+
+    /// How many containers a node wants meanwhile: so few that it needs one block, or that it borrows nowhere.
+    const fn most(node: usize) -> u64 {
+        if node < RESTING { 2 } else { 10 }
+    }
+}
 
 /// `petiole-lab churn`.
 #[derive(Debug, Clone, clap::Args)]
@@ -81,11 +101,10 @@ fn fire(cluster: &Cluster, book: &Book, seed: u64, time: Duration) -> Result<(Se
     let (settle, numbers, over) = (AtomicBool::new(false), AtomicU64::new(0), AtomicBool::new(false));
     let begun = Instant::now();
     std::thread::scope(|scope| {
-        let rest = (time >= LONG).then(|| (begun + time / 6, 2));
+        let rest = (time >= LONG).then(|| Rest { from: begun + time / 10, until: begun + time / 10 + REST });
         let mut runtimes = Vec::new();
         for node in 0..cluster.agents.len() {
             for thread in 0..THREADS {
-                let rest = rest.filter(|_| node < RESTING);
                 let mut runtime = Runtime::new((cluster, book, &settle), (node, thread), seed, &numbers, rest);
                 runtimes.push(scope.spawn(move || runtime.churn().then_some(runtime)));
             }
@@ -100,7 +119,7 @@ fn fire(cluster: &Cluster, book: &Book, seed: u64, time: Duration) -> Result<(Se
             seen
         });
         // Whatever happens, everybody comes to an end.
-        let failed = burn(cluster, book, seed, begun, time);
+        let failed = burn(cluster, book, (seed, rest), begun, time);
         settle.store(true, Ordering::Relaxed);
         let settled: Vec<Option<Runtime<'_>>> = runtimes.into_iter().map(|r| r.join().ok().flatten()).collect();
         let all_settled = settled.iter().all(Option::is_some);
@@ -121,8 +140,14 @@ fn fire(cluster: &Cluster, book: &Book, seed: u64, time: Duration) -> Result<(Se
 }
 
 /// Lets things fail for so long, and heals them all.
-fn burn(cluster: &Cluster, book: &Book, seed: u64, begun: Instant, time: Duration) -> Result<()> {
-    let mut faults = Faults::new(cluster, book, seed);
+fn burn(
+    cluster: &Cluster,
+    book: &Book,
+    (seed, rest): (u64, Option<Rest>),
+    begun: Instant,
+    time: Duration,
+) -> Result<()> {
+    let mut faults = Faults::new(cluster, book, seed, rest);
     let mut shown = Instant::now();
     let mut result = Ok(());
     while begun.elapsed() < time && result.is_ok() && book.pages().breaches.is_empty() {
@@ -171,13 +196,15 @@ fn summary(book: &Book, seen: &Seen, healed: &[Duration], seed: u64) -> bool {
         println!("{count:>8}  {words}");
     }
     println!(
-        "etcd was read {} times and could not be {} times: at most {} blocks, {} addresses, {} of them borrowed; {} claims",
+        "etcd was read {} times and could not be {} times: at most {} blocks, {} addresses, {} of them borrowed; {} claims, {} \
+         blocks with more than one owner in turn",
         seen.snapshots,
         seen.unread,
         seen.most_blocks,
         seen.most_held,
         seen.most_borrowed,
-        seen.claims.len()
+        seen.claims.len(),
+        seen.changed_hands()
     );
     let node = pages.longest.iter().max().copied().unwrap_or_default();
     println!("longest time without a success: {:.1?} on one node, {:.1?} on all", node, pages.longest_of_all);

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
+use super::Rest;
 use super::book::Book;
 use super::cluster::Cluster;
 use super::random::Random;
@@ -33,8 +34,8 @@ pub(super) struct Runtime<'a> {
     pub(super) random: Random,
     /// Counts containers, over all threads.
     pub(super) numbers: &'a AtomicU64,
-    /// That many containers at most, from that time on.
-    pub(super) rest: Option<(Instant, u64)>,
+    /// When fewer are wanted.
+    pub(super) rest: Option<Rest>,
     containers: Vec<String>,
     /// A DEL of these has begun and did not succeed, or an ADD failed.
     dying: Vec<String>,
@@ -46,7 +47,7 @@ impl<'a> Runtime<'a> {
         (node, thread): (usize, usize),
         seed: u64,
         numbers: &'a AtomicU64,
-        rest: Option<(Instant, u64)>,
+        rest: Option<Rest>,
     ) -> Self {
         let random = Random::new(seed, 100 + u64::try_from(10 * node + thread).unwrap_or_default());
         let (containers, dying) = (Vec::new(), Vec::new());
@@ -60,7 +61,7 @@ impl<'a> Runtime<'a> {
         while !self.settle.load(Ordering::Relaxed) {
             if until <= Instant::now() {
                 // Two threads share what a node wants.
-                let most = self.rest.filter(|(from, _)| *from <= Instant::now()).map_or(MOST, |(_, most)| most);
+                let most = self.rest.filter(Rest::is_now).map_or(MOST, |_| Rest::most(self.node));
                 wanted = usize::try_from(self.random.between(0, most / 2)).unwrap_or_default();
                 until = Instant::now() + Duration::from_secs(self.random.between(WANTED_FOR.0, WANTED_FOR.1));
             }

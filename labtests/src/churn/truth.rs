@@ -60,6 +60,15 @@ impl Seen {
         self.count(&keyspace, holders.len());
     }
 
+    /// Blocks that had several owners, one after another.
+    pub(super) fn changed_hands(&self) -> usize {
+        let mut owners: BTreeMap<&str, usize> = BTreeMap::new();
+        for (block, _) in self.claims.iter().filter(|(_, owner)| !owner.is_empty()) {
+            *owners.entry(block).or_default() += 1;
+        }
+        owners.values().filter(|n| **n > 1).count()
+    }
+
     fn count(&mut self, keyspace: &BTreeMap<String, Value>, held: usize) {
         let blocks = keyspace.iter().filter(|(key, _)| key.contains("/assignment/"));
         let mut borrowed = 0;
