@@ -6,6 +6,7 @@ mod etcd;
 mod heartbeat;
 mod login;
 mod members;
+mod pulse;
 mod quiet;
 mod words;
 

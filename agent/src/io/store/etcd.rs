@@ -23,11 +23,11 @@ use super::{Order, done, words};
 
 /// Keys a page: a few megabytes of the largest values there are.
 const PAGE: i64 = 1000;
-/// How long a page of a list, or the beginning of a watch, may take.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// How long a transaction may take before its outcome counts as unknown. One that was sent to a leader that died is lost, and
-/// a new leader is there after a second or two: waiting longer only delays the reading back.
-const TXN_PATIENCE: Duration = Duration::from_secs(2);
+/// How long a page of a list, or the beginning of a watch, may take from a member that shows signs of life all the time.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a transaction may take when etcd has had a new leader since. One that was sent to a leader that died is lost:
+/// waiting longer only delays the reading back.
+const NEW_LEADER: Duration = Duration::from_secs(2);
 /// No answer of etcd is larger; the library's own limit is less than a page of full blocks.
 const LARGEST: usize = 256 << 20;
 
@@ -82,7 +82,7 @@ impl Drop for AbortOnDrop {
     }
 }
 
-async fn run_txn(members: &Members, txn: &Txn) -> Result<TxnOutcome, StoreError> {
+async fn run_txn(members: &Arc<Members>, txn: &Txn) -> Result<TxnOutcome, StoreError> {
     let member = members.member().await.map_err(StoreError::Refused)?;
     let seen = member.token().await;
     match ask_txn(members, &member, txn).await {
@@ -107,16 +107,24 @@ enum Asked<E> {
     Failed(E),
 }
 
-async fn ask_txn(members: &Members, member: &Member, txn: &Txn) -> Result<TxnOutcome, Asked<StoreError>> {
+async fn ask_txn(members: &Arc<Members>, member: &Member, txn: &Txn) -> Result<TxnOutcome, Asked<StoreError>> {
     let mut kv = member.client.kv_client().max_decoding_message_size(LARGEST);
     let unknown = |why| Err(Asked::Failed(StoreError::Unknown(why)));
+    // What is read back for nothing is one more thing for an etcd that is slow anyway.
+    let (new_leader, patience) = (member.pulse.another_term(), member.pulse.unusually_long());
+    let lost = async {
+        tokio::join!(new_leader, tokio::time::sleep(NEW_LEADER));
+    };
     let answer = tokio::select! {
-        answer = member.answer(tokio::time::timeout(TXN_PATIENCE, kv.txn(request(txn)))) => answer,
-        why = member.failed() => return unknown(why),
+        answer = member.answer(kv.txn(request(txn))) => answer,
+        () = lost => return unknown(format!("no answer from {}, and etcd has a new leader", member.endpoint)),
+        // Says nothing about the member, which may have done all it could: its heartbeat judges it.
+        () = tokio::time::sleep(patience) => {
+            return unknown(format!("no answer from {} within {:.0} s", member.endpoint, patience.as_secs_f32()));
+        }
     };
     match answer {
-        // Says nothing about the member, which may have done all it could: its heartbeat judges it.
-        Err(_) => unknown(format!("no answer from {} within {} s", member.endpoint, TXN_PATIENCE.as_secs())),
+        Err(why) => unknown(why),
         Ok(Err(error)) if words::is(&error, words::STALE_TOKEN) => {
             Err(Asked::StaleToken(words::describe(&error, &member.endpoint, &members.settings)))
         }
@@ -178,7 +186,7 @@ fn result(response: TxnOpResponse) -> OpResult {
 }
 
 /// Every key under the prefix, at the revision of the first page.
-async fn list(members: &Members, prefix: &str) -> Result<(Revision, Vec<KeyValue>), String> {
+async fn list(members: &Arc<Members>, prefix: &str) -> Result<(Revision, Vec<KeyValue>), String> {
     let member = members.member().await?;
     let end = prefix_end(prefix);
     let mut from = prefix.as_bytes().to_vec();
@@ -203,7 +211,7 @@ async fn list(members: &Members, prefix: &str) -> Result<(Revision, Vec<KeyValue
 }
 
 async fn get(
-    members: &Members,
+    members: &Arc<Members>,
     member: &Member,
     prefix: &str,
     from: Vec<u8>,
@@ -225,26 +233,23 @@ async fn get(
 }
 
 async fn ask_page(
-    members: &Members,
+    members: &Arc<Members>,
     member: &Member,
     prefix: &str,
     from: Vec<u8>,
     options: GetOptions,
 ) -> Result<etcd_client::GetResponse, Asked<String>> {
     let mut kv = member.client.kv_client().max_decoding_message_size(LARGEST);
-    let answer = tokio::select! {
-        answer = member.answer(tokio::time::timeout(PATIENCE, kv.get(from, Some(options)))) => answer,
-        why = member.failed() => return Err(Asked::Failed(why)),
-    };
-    match answer {
-        Ok(Ok(page)) => Ok(page),
-        Ok(Err(error)) if words::is(&error, words::STALE_TOKEN) => {
+    match tokio::time::timeout(PATIENCE, member.answer(kv.get(from, Some(options)))).await {
+        Ok(Ok(Ok(page))) => Ok(page),
+        Ok(Ok(Err(error))) if words::is(&error, words::STALE_TOKEN) => {
             Err(Asked::StaleToken(words::describe(&error, &member.endpoint, &members.settings)))
         }
-        Ok(Err(error)) if words::is(&error, &[words::DENIED]) => {
+        Ok(Ok(Err(error))) if words::is(&error, &[words::DENIED]) => {
             Err(Asked::Failed(words::denied(&member.endpoint, &members.settings, "read", prefix)))
         }
-        Ok(Err(error)) => Err(Asked::Failed(failed(members, member, &error))),
+        Ok(Ok(Err(error))) => Err(Asked::Failed(failed(members, member, &error))),
+        Ok(Err(why)) => Err(Asked::Failed(why)),
         Err(_) => {
             let why = format!("no answer from {} within {} s", member.endpoint, PATIENCE.as_secs());
             member.fail(&why);
@@ -253,7 +258,7 @@ async fn ask_page(
     }
 }
 
-fn failed(members: &Members, member: &Member, error: &Error) -> String {
+fn failed(members: &Arc<Members>, member: &Member, error: &Error) -> String {
     let why = words::describe(error, &member.endpoint, &members.settings);
     if words::is_members_fault(error) {
         member.fail(&why);
@@ -262,7 +267,7 @@ fn failed(members: &Members, member: &Member, error: &Error) -> String {
 }
 
 async fn watch(
-    members: &Members,
+    members: &Arc<Members>,
     id: WatchId,
     prefix: &str,
     from: Revision,
@@ -296,7 +301,7 @@ fn refused(end: &Result<WatchEnd, WatchEnd>) -> Option<Why> {
 }
 
 async fn follow(
-    members: &Members,
+    members: &Arc<Members>,
     member: &Member,
     id: WatchId,
     prefix: &str,
@@ -307,7 +312,7 @@ async fn follow(
     let options = WatchOptions::new().with_prefix().with_start_revision(from).with_progress_notify();
     let mut client = member.client.watch_client().max_decoding_message_size(LARGEST);
     let follow = async {
-        let opened = member.answer(tokio::time::timeout(PATIENCE, client.watch(prefix, Some(options)))).await;
+        let opened = tokio::time::timeout(PATIENCE, member.pulse.answer(client.watch(prefix, Some(options)))).await;
         let mut stream = match opened {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => return Err(broken(members, member, &error)),
@@ -333,6 +338,7 @@ async fn follow(
             quiet.heard(Instant::now());
             match message {
                 Ok(Some(answer)) => {
+                    member.pulse.heard();
                     let (event, end) = translate(id, &answer);
                     if let Some(event) = event {
                         let _ = inputs.send(Input::Store(event)).await;
@@ -353,7 +359,7 @@ async fn follow(
     }
 }
 
-fn broken(members: &Members, member: &Member, error: &Error) -> WatchEnd {
+fn broken(members: &Arc<Members>, member: &Member, error: &Error) -> WatchEnd {
     if let Error::GRpcStatus(status) = error
         && Why::of_cancel(status.message()).is_some()
     {

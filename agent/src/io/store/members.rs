@@ -13,33 +13,55 @@ use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use petiole_node::Input;
 use petiole_node::config::EtcdSettings;
-use tokio::sync::{Mutex, Notify, mpsc, watch};
+use tokio::sync::{Mutex, mpsc, watch};
 use tokio::time::Instant;
 
 use super::heartbeat::{self, Alarms};
 use super::login::{Login, Token, Why};
+use super::pulse::{Pulse, Strain};
 use super::{diagnosis, words};
 use crate::io::tls;
 
-/// How long a member may take to accept a connection and answer the first question.
-pub(super) const PATIENCE: Duration = Duration::from_millis(1500);
-/// An answer that takes longer makes one ask whether the member is still there.
-const LATE: Duration = Duration::from_millis(300);
+/// How long a member may be silent when no other is any better. The first contact waits as long: where another answers, that
+/// one is taken.
+pub(super) const PATIENCE_ALONE: Duration = Duration::from_secs(6);
+/// How long it may take to find out why a member refuses.
+const DIAGNOSIS: Duration = Duration::from_millis(1500);
 /// How much later the next member is asked.
 const STAGGER: Duration = Duration::from_millis(150);
+
 /// The cluster's members, as configured.
 pub(super) struct Members {
     pub(super) settings: EtcdSettings,
     pub(super) spread: u64,
     current: Mutex<Current>,
     login: Login,
-    alarms: Alarms,
+    pub(super) alarms: Alarms,
+    pub(super) strain: Strain,
 }
 
 struct Current {
     /// The member to ask first.
     first: usize,
     member: Option<Member>,
+    /// When none was found last, and why.
+    none: Option<(Instant, String)>,
+}
+
+/// Why a member cannot be used, in words.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Unfit {
+    /// It does not answer.
+    Silent(String),
+    Otherwise(String),
+}
+
+impl Unfit {
+    fn into_words(self) -> String {
+        match self {
+            Self::Silent(words) | Self::Otherwise(words) => words,
+        }
+    }
 }
 
 /// A member that answered lately.
@@ -49,7 +71,7 @@ pub(super) struct Member {
     pub(super) endpoint: String,
     health: Arc<watch::Sender<Option<String>>>,
     token: Arc<Token>,
-    doubt: Arc<Notify>,
+    pub(super) pulse: Arc<Pulse>,
 }
 
 impl Member {
@@ -73,19 +95,18 @@ impl Member {
         }
     }
 
-    /// Wait for an answer; when it is late, have the member asked whether it is still there.
-    pub(super) async fn answer<F: Future>(&self, answer: F) -> F::Output {
-        let mut answer = std::pin::pin!(answer);
-        if let Ok(answer) = tokio::time::timeout(LATE, &mut answer).await {
-            return answer;
+    /// Wait for an answer for as long as the member lives.
+    ///
+    /// # Errors
+    /// The member has failed, in words.
+    pub(super) async fn answer<T, E>(
+        &self,
+        answer: impl Future<Output = Result<T, E>>,
+    ) -> Result<Result<T, E>, String> {
+        tokio::select! {
+            answer = self.pulse.answer(answer) => Ok(answer),
+            why = self.failed() => Err(why),
         }
-        self.doubt.notify_one();
-        answer.await
-    }
-
-    /// Ends when an answer is late.
-    pub(super) async fn doubted(&self) {
-        self.doubt.notified().await;
     }
 
     /// When the token that requests carry was given.
@@ -102,27 +123,38 @@ impl Members {
     pub(super) fn new(settings: EtcdSettings, spread: u64, inputs: mpsc::Sender<Input>) -> Self {
         let count = u64::try_from(settings.endpoints.len().max(1)).unwrap_or(1);
         let first = usize::try_from(spread % count).unwrap_or(0);
-        let current = Mutex::new(Current { first, member: None });
-        Self { settings, spread, current, login: Login::default(), alarms: Alarms::new(inputs) }
+        let current = Mutex::new(Current { first, member: None, none: None });
+        let (login, alarms, strain) = (Login::default(), Alarms::new(inputs), Strain::new(spread));
+        Self { settings, spread, current, login, alarms, strain }
     }
 
     /// The member in use, or a new one. Callers that come while one is looked for wait for the same.
     ///
     /// # Errors
     /// In words, with what each member said.
-    pub(super) async fn member(&self) -> Result<Member, String> {
+    pub(super) async fn member(self: &Arc<Self>) -> Result<Member, String> {
+        let came = Instant::now();
         let mut current = self.current.lock().await;
         if let Some(member) = current.member.as_ref().filter(|m| !m.has_failed()) {
             return Ok(member.clone());
+        }
+        if let Some((_, why)) = current.none.as_ref().filter(|(at, _)| *at >= came) {
+            return Err(why.clone());
         }
         // The one that failed is asked last.
         if current.member.take().is_some() {
             current.first = (current.first + 1) % self.settings.endpoints.len().max(1);
         }
-        let (at, member) = self.find(current.first).await?;
+        let (at, member) = match self.find(current.first).await {
+            Ok(found) => found,
+            Err(why) => {
+                current.none = Some((Instant::now(), why.clone()));
+                return Err(why);
+            }
+        };
         current.first = at;
         current.member = Some(member.clone());
-        tokio::spawn(heartbeat::run(member.clone(), self.settings.clone(), self.alarms.clone(), self.spread));
+        tokio::spawn(heartbeat::run(member.clone(), Arc::clone(self)));
         Ok(member)
     }
 
@@ -143,11 +175,14 @@ impl Members {
         while let Some((at, answer)) = asked.next().await {
             match answer {
                 Ok(member) => return Ok((at, member)),
-                Err(words) => refused.push((at, words)),
+                Err(why) => refused.push((at, why)),
             }
         }
+        if refused.iter().any(|(_, why)| matches!(why, Unfit::Silent(_))) {
+            self.strain.grow();
+        }
         refused.sort();
-        let each: Vec<String> = refused.into_iter().map(|(_, words)| words).collect();
+        let each: Vec<String> = refused.into_iter().map(|(_, why)| why.into_words()).collect();
         Err(match each.len() {
             0 => "no etcd endpoint is configured".to_owned(),
             1 => each.join(""),
@@ -155,26 +190,44 @@ impl Members {
         })
     }
 
-    async fn ask(&self, endpoint: String) -> Result<Member, String> {
-        let options = options(&self.settings, &endpoint)?;
+    /// Ends when another member could be used; never, if none can.
+    pub(super) async fn another_than(&self, endpoint: &str) {
+        let others = self.settings.endpoints.iter().filter(|other| *other != endpoint);
+        let mut asked: FuturesUnordered<_> = others.map(|other| self.ask(other.clone())).collect();
+        while let Some(answer) = asked.next().await {
+            if answer.is_ok() {
+                return;
+            }
+        }
+        std::future::pending().await
+    }
+
+    async fn ask(&self, endpoint: String) -> Result<Member, Unfit> {
+        let patience = self.strain.patience(PATIENCE_ALONE);
+        let options = options(&self.settings, &endpoint, patience).map_err(Unfit::Otherwise)?;
         let mut client = Client::connect([&endpoint], Some(options))
             .await
-            .map_err(|e| words::describe(&e, &endpoint, &self.settings))?;
-        match tokio::time::timeout(PATIENCE, client.status()).await {
-            Err(_) => return Err(format!("no answer from {endpoint}")),
+            .map_err(|e| Unfit::Otherwise(words::describe(&e, &endpoint, &self.settings)))?;
+        let begun = Instant::now();
+        let term = match tokio::time::timeout(patience, client.status()).await {
+            Err(_) => return Err(Unfit::Silent(format!("no answer from {endpoint}"))),
             // A version of etcd that asks for a login even for this.
-            Ok(Err(e)) if words::is(&e, words::STALE_TOKEN) => {}
-            Ok(Err(e)) => return Err(self.explain(&e, &endpoint).await),
+            Ok(Err(e)) if words::is(&e, words::STALE_TOKEN) => 0,
+            Ok(Err(e)) => return Err(Unfit::Otherwise(self.explain(&e, &endpoint).await)),
             Ok(Ok(status)) if status.leader() == 0 => {
-                return Err(format!(
+                return Err(Unfit::Otherwise(format!(
                     "{endpoint} has no leader: fewer than half of the etcd members can be reached from it"
-                ));
+                )));
             }
-            Ok(Ok(status)) => self.alarms.report(&endpoint, status.errors()).await,
-        }
-        self.login.log_in(&mut client, &endpoint, &self.settings).await?;
+            Ok(Ok(status)) => {
+                self.alarms.report(&endpoint, status.errors()).await;
+                status.raft_term()
+            }
+        };
+        let pulse = Arc::new(Pulse::new(term, begun.elapsed()));
+        self.login.log_in(&mut client, &endpoint, &self.settings).await.map_err(Unfit::Otherwise)?;
         let (health, token) = (Arc::new(watch::Sender::new(None)), Arc::new(Token::new()));
-        Ok(Member { client, endpoint, health, token, doubt: Arc::default() })
+        Ok(Member { client, endpoint, health, token, pulse })
     }
 
     /// After etcd refused a request of this node's user: log in again, unless somebody has since the token `seen`. True if the
@@ -189,13 +242,13 @@ impl Members {
 
     /// The library's words for a failed first contact name neither side's mistake, so look for it.
     async fn explain(&self, error: &etcd_client::Error, endpoint: &str) -> String {
-        let found = tokio::time::timeout(PATIENCE, diagnosis::of(endpoint, &self.settings)).await;
+        let found = tokio::time::timeout(DIAGNOSIS, diagnosis::of(endpoint, &self.settings)).await;
         found.ok().flatten().unwrap_or_else(|| words::describe(error, endpoint, &self.settings))
     }
 }
 
-fn options(settings: &EtcdSettings, endpoint: &str) -> Result<ConnectOptions, String> {
-    let options = ConnectOptions::new().with_connect_timeout(PATIENCE).with_require_leader(true);
+fn options(settings: &EtcdSettings, endpoint: &str, patience: Duration) -> Result<ConnectOptions, String> {
+    let options = ConnectOptions::new().with_connect_timeout(patience).with_require_leader(true);
     if !endpoint.starts_with("https://") {
         return Ok(options);
     }
