@@ -9,7 +9,7 @@ use petiole::io::store::Store;
 use petiole_node::config::{EtcdSettings, StoreSettings};
 use petiole_node::ipam::{Ipam, IpamSettings, TxnId, WATCHED_PREFIXES};
 use petiole_node::prefix::Prefix;
-use petiole_node::store::watch::{Watch, WatchPhase};
+use petiole_node::store::watch::{Watch, WatchEvent, WatchPhase};
 use petiole_node::{Done, EffectId, Input};
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
@@ -25,6 +25,10 @@ pub(super) struct Said {
     pub(super) in_sync: bool,
     pub(super) blocks: Vec<Prefix>,
     pub(super) problems: Vec<String>,
+    /// Transactions whose conditions did not hold.
+    pub(super) conflicts: u64,
+    /// Why requests were given up, each once for every time.
+    pub(super) given_up: Vec<String>,
 }
 
 /// Nodes that run until this is dropped.
@@ -154,6 +158,7 @@ impl OneNode {
 
     fn take(&mut self, input: Input) {
         let (now, wall) = self.now();
+        self.note(&input);
         match input {
             Input::Store(event) => self.watch.handle_event(event, now),
             Input::Done { id, result: Done::Txn(result) } => {
@@ -161,6 +166,17 @@ impl OneNode {
                     self.ipam.handle_done(txn, result, now, wall);
                 }
             }
+            _ => {}
+        }
+    }
+
+    fn note(&self, input: &Input) {
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        match input {
+            Input::Done { result: Done::Txn(Ok(outcome)), .. } if !outcome.succeeded => said.conflicts += 1,
+            Input::Done { result: Done::Txn(Err(error)), .. } => said.given_up.push(format!("a transaction: {error}")),
+            Input::Store(WatchEvent::ListFailed { error, .. }) => said.given_up.push(format!("a list: {error}")),
+            Input::Store(WatchEvent::Ended { reason, .. }) => said.given_up.push(format!("a watch: {reason:?}")),
             _ => {}
         }
     }

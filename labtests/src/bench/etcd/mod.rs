@@ -5,7 +5,7 @@
 mod fleet;
 mod server;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
@@ -71,6 +71,19 @@ fn with_block(said: &[Said]) -> usize {
     said.iter().filter(|node| !node.blocks.is_empty()).count()
 }
 
+/// How often somebody else was faster, and what was given up, by its first words.
+fn fared(said: &[Said]) -> String {
+    let conflicts: u64 = said.iter().map(|node| node.conflicts).sum();
+    let mut given_up: BTreeMap<String, u64> = BTreeMap::new();
+    for why in said.iter().flat_map(|node| &node.given_up) {
+        let words = why.split_whitespace().filter(|w| !w.contains("http://")).take(9);
+        *given_up.entry(words.collect::<Vec<_>>().join(" ")).or_default() += 1;
+    }
+    let given_up: Vec<String> = given_up.iter().map(|(why, n)| format!("{n} x {why}")).collect();
+    let given_up = if given_up.is_empty() { "nothing".to_owned() } else { given_up.join(", ") };
+    format!("{conflicts} met another's, {given_up} given up")
+}
+
 /// What etcd itself holds: blocks, and how many different nodes own them.
 fn owners(etcd: &Etcd) -> Result<(usize, usize)> {
     let text = etcd.ctl(&["get", "--prefix", "--print-value-only", "/calico/ipam/v2/assignment/ipv4/block/"])?;
@@ -117,7 +130,7 @@ pub(super) fn claims(tell: &dyn Fn(&str)) -> Result<(bool, String, Value)> {
             lines.push(line(
                 format!("{what}: transactions per claim"),
                 format!("at most {CLAIM_TARGET}"),
-                format!("{each:.3} ({} Txn, {} Range)", asked.of("Txn"), asked.of("Range")),
+                format!("{each:.3} ({}; {}; etcd {:.1} s of processor)", asked.words(), fared(&said), asked.cpu),
                 each <= CLAIM_TARGET,
             ));
         } else {
@@ -126,7 +139,7 @@ pub(super) fn claims(tell: &dyn Fn(&str)) -> Result<(bool, String, Value)> {
             lines.push(line(
                 format!("{what}: the others say why"),
                 (nodes - wanted).to_string(),
-                format!("{why} ({} Txn): {sample}", asked.of("Txn")),
+                format!("{why} ({}; {}): {sample}", asked.words(), fared(&said)),
                 why == nodes - wanted,
             ));
         }
