@@ -13,7 +13,7 @@ use anyhow::{Context, Result, anyhow, ensure};
 use serde_json::{Value, json};
 
 use crate::wait::eventually;
-use crate::{NodeHandle, Spawned, command};
+use crate::{Binaries, NodeHandle, Spawned, command};
 
 /// The image's name, as both runtimes know it.
 pub const IMAGE: &str = "localhost/box:latest";
@@ -115,6 +115,27 @@ pub fn image(folder: &Path) -> Result<PathBuf> {
     Ok(archive)
 }
 
+/// The product's own image by `cargo xtask image`: of the static programs that are there already, where `PETIOLE_XTASK` says
+/// that a whole run built them, else of new ones.
+pub fn product(folder: &Path) -> Result<PathBuf> {
+    let archive = folder.join("petiole.tar");
+    let mut xtask = match std::env::var_os("PETIOLE_XTASK") {
+        Some(built) => {
+            let agent = Binaries::find()?.agent.context("no agent")?;
+            let mut xtask = Command::new(built);
+            xtask.arg("image").arg("--programs").arg(agent.parent().context("no folder")?);
+            xtask
+        }
+        None => {
+            let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+            cargo.args(["run", "--quiet", "--package", "xtask", "--", "image"]);
+            cargo
+        }
+    };
+    command::run(xtask.arg("--tar").arg(&archive).current_dir(env!("CARGO_MANIFEST_DIR")))?;
+    Ok(archive)
+}
+
 fn pack(folder: &Path, names: &[&str], archive: &Path) -> Result<()> {
     let mut tar = Command::new("tar");
     tar.arg("--create").args(["--owner=0", "--group=0"]).arg("--file").arg(archive).arg("--directory").arg(folder);
@@ -155,6 +176,21 @@ impl Host {
         node.exec(&["ctr", "image", "import", "--snapshotter", "native", ARCHIVE])?;
         let group = format!("/{}", node.record().container);
         Ok(Self { node, group, _containerd: containerd })
+    }
+
+    /// Loads another image and runs it to its end, once by each runtime, without a network; returns what they printed.
+    pub fn once(&self, archive: &Path, image: &str, words: &[&str]) -> Result<[String; 2]> {
+        let mut copy = self.node.command(&["sh", "-c", "cat >\"$0\"", "/run/once.tar"])?;
+        let copied = command::feed(&mut copy, &fs::read(archive)?)?;
+        ensure!(copied.status.success(), "{}: cannot copy the image", self.node.name());
+        self.node.exec(&["podman", "load", "--quiet", "--input", "/run/once.tar"])?;
+        self.node.exec(&["ctr", "image", "import", "--snapshotter", "native", "/run/once.tar"])?;
+        let podman = ["podman", "run", "--rm", "--network", "none", "--read-only", image];
+        let group = format!("{}/once", self.group);
+        let ctr = ["ctr", "run", "--rm", "--snapshotter", "native", "--read-only", "--cgroup", &group, image, "once"];
+        // Words replace the image's command behind its entry point for podman, and both for ctr.
+        let entry = ["/usr/local/bin/petiole"];
+        Ok([self.node.exec(&[&podman, words].concat())?, self.node.exec(&[&ctr, &entry[..], words].concat())?])
     }
 
     /// Runs a container that echoes, as a user would, and waits until it does.

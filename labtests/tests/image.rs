@@ -1,4 +1,5 @@
-//! `cargo xtask lab image`: what it builds starts under a real Docker engine, with the commands of the topology.
+//! `cargo xtask lab image` and `cargo xtask image`: what they build starts under a real Docker engine, the first with the commands
+//! of the topology.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails where it finds something else")]
 
@@ -142,5 +143,21 @@ fn the_image_starts_a_leaf_and_a_worker_of_the_topology() -> Result<()> {
         let state = engine.docker(&["inspect", "--format={{.State.ExitCode}}", container])?;
         assert_eq!(state.trim(), "0", "{container} was killed");
     }
+    Ok(())
+}
+
+#[test]
+fn the_products_image_is_loaded_by_docker() -> Result<()> {
+    let engine = Engine::start()?;
+    let folder = tempfile::tempdir()?;
+    let archive = petiole_labtests::runtimes::product(folder.path())?;
+    engine.docker(&["load", "--input", &archive.display().to_string()])?;
+    let image = concat!("localhost/petiole:", env!("CARGO_PKG_VERSION"));
+    let run = ["run", "--rm", "--network=none", "--read-only", image];
+    let printed = engine.docker(&[&run[..], &["--version"]].concat())?;
+    assert_eq!(printed.trim(), concat!("petiole ", env!("CARGO_PKG_VERSION")));
+    let refused = engine.output(&run)?;
+    let words = String::from_utf8_lossy(&refused.stderr);
+    assert!(words.contains("CAP_NET_ADMIN"), "without words it is the agent: {words}");
     Ok(())
 }

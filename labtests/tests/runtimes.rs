@@ -1,10 +1,11 @@
 //! Containers of Debian's own runtimes, on two nodes of the fabric that share no rack and no leaf's subnet.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use petiole_labtests::runtimes::{Container, ECHO_PORT, Host, Runtime, image};
+use petiole_labtests::runtimes::{self, Container, ECHO_PORT, Host, Runtime, image};
 use petiole_labtests::{Lab, NodeHandle, Signal, eventually, fabric};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -71,6 +72,15 @@ fn chained(lab: &Lab, host: &Host) -> Result<Vec<String>> {
     let rules = host.node.sh("iptables -t nat -S; ip6tables -t nat -S; tc qdisc")?;
     ensure!(!rules.contains("8080") && !rules.contains("tbf"), "left: {rules}");
     Ok(addresses)
+}
+
+/// The image that a DaemonSet runs, by both: read-only, and with nothing of a distribution.
+fn the_products_image_runs(host: &Host, folder: &Path) -> Result<()> {
+    let image = concat!("localhost/petiole:", env!("CARGO_PKG_VERSION"));
+    for printed in host.once(&runtimes::product(folder)?, image, &["--version"])? {
+        ensure!(printed.trim() == concat!("petiole ", env!("CARGO_PKG_VERSION")), "{printed}");
+    }
+    Ok(())
 }
 
 /// GC as a runtime asks for it, of everything in the network.
@@ -214,6 +224,7 @@ fn containers_of_podman_and_containerd_reach_each_other_across_racks_and_give_ba
         spent.extend(addresses);
         println!("{:.1?}: four containers {round}", begun.elapsed());
     }
+    the_products_image_runs(&one, folder.path())?;
     spent.extend(chained(&lab, &one)?);
     println!("{:.1?}: portmap, bandwidth and tuning followed", begun.elapsed());
     // An agent that starts compares records and kernel at once; one that runs, twice with 30 s between.

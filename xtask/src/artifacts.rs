@@ -119,7 +119,7 @@ fn host_triple() -> Result<String> {
 }
 
 /// Fails when an ELF file asks for a program interpreter, which is what makes it need shared libraries.
-fn must_be_static(binary: &Path) -> Result<()> {
+pub(crate) fn must_be_static(binary: &Path) -> Result<()> {
     let bytes = std::fs::read(binary).with_context(|| format!("cannot read {}", binary.display()))?;
     match asks_for_interpreter(&bytes) {
         Some(false) => Ok(()),

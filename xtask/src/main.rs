@@ -1,4 +1,4 @@
-//! The developer's commands: `cargo xtask demo`, `test`, `check`, `lab`, `bench`, `interop`, `churn`, `fuzz`, `mutants`.
+//! The developer's commands: `cargo xtask demo`, `test`, `check`, `lab`, `image`, `bench`, `interop`, `churn`, `fuzz`, `mutants`.
 //!
 //! It links nothing of ours: it installs what the machine lacks, builds, then runs the built binaries, so that it starts
 //! on a machine where nothing else builds yet (the etcd client needs `protoc` before its build script runs).
@@ -12,6 +12,7 @@ mod image;
 mod kubernetes;
 mod mutants;
 mod packages;
+mod product;
 mod report;
 mod run;
 mod simulate;
@@ -76,6 +77,18 @@ enum Command {
   cargo xtask lab image"
     )]
     Lab(LabCommand),
+    /// Build the product's own image, as an archive that Docker, podman and containerd load
+    #[command(after_help = "Examples:
+  cargo xtask image                      into target/image/petiole.tar
+  cargo xtask image --tar petiole.tar && podman load --input petiole.tar")]
+    Image {
+        /// Where to write the archive
+        #[arg(long, value_name = "FILE")]
+        tar: Option<PathBuf>,
+        /// Take the static programs petiole and petiole-cni from this folder instead of building them
+        #[arg(long, value_name = "FOLDER")]
+        programs: Option<PathBuf>,
+    },
     /// Measure: times, ratios and memory, each against its goal
     #[command(
         after_help = "Examples:\n  cargo xtask bench                  every bench\n  cargo xtask bench convergence\n  cargo xtask bench rib              beside BIRD\n  cargo xtask bench bfd --minutes 10 on a busy machine\n  cargo xtask bench strangers        10,000 connections a second, and a flood of UPDATEs\n  cargo xtask bench cni              pods, beside Debian's ptp and bridge"
@@ -196,6 +209,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Lab(LabCommand::Exec(words)) => forward::lab("exec", &words.args),
         Command::Lab(LabCommand::Status(words)) => forward::lab("status", &words.args),
         Command::Lab(LabCommand::Image { topology, tar }) => image::build(topology.as_deref(), tar.as_deref()),
+        Command::Image { tar, programs } => product::build(tar.as_deref(), programs.as_deref()),
         Command::Bench(words) => forward::lab("bench", &words.args),
         Command::Interop(words) => forward::lab("interop", &words.args),
         Command::Churn(words) => forward::lab("churn", &words.args),
