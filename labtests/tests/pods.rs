@@ -1,225 +1,24 @@
 //! Pods by the real plugin and the real agent: a network namespace stands for a container.
 
-use std::collections::BTreeMap;
-use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+#[path = "pods/alone.rs"]
+mod alone;
+#[path = "pods/preparing.rs"]
+mod preparing;
+
+use alone::{Alone, addresses, root};
 use anyhow::{Context, Result, anyhow, ensure};
-use petiole_labtests::ledger::audit;
-use petiole_labtests::{Binaries, Lab, Netns, NodeHandle, Spawned, check, eventually, fabric};
-use rustix::process::Signal;
+use petiole_labtests::{Binaries, Lab, Netns, NodeHandle, check, eventually, fabric};
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
 const WITHIN: Duration = Duration::from_secs(20);
 const SETTLE: Duration = Duration::from_secs(60);
 /// How often agent and plugin are killed, unless `PETIOLE_POD_KILLS` says otherwise.
 const KILLS: u32 = 8;
-
-fn root(test: &str) -> bool {
-    let root = rustix::process::geteuid().is_root();
-    if !root {
-        println!("not checked: {test}: needs root");
-    }
-    root
-}
-
-/// Where etcd listens, in the node's own namespace.
-const ETCD: &str = "127.0.0.1:2379";
-
-/// A node of its own: one namespace, the embedded store or an etcd of its own, no leaf.
-struct Alone {
-    // Processes go before their namespace.
-    agent: Option<Spawned>,
-    etcd: Option<Spawned>,
-    folder: TempDir,
-    netns: Netns,
-    petiole: PathBuf,
-    plugin: PathBuf,
-}
-
-impl Alone {
-    fn new() -> Result<Self> {
-        Self::with(false)
-    }
-
-    fn with(is_etcd: bool) -> Result<Self> {
-        let petiole = Binaries::find()?.agent.context("no agent binary: cargo build -p petiole")?;
-        let plugin = petiole.with_file_name("petiole-cni");
-        ensure!(plugin.is_file(), "no plugin: cargo build -p petiole-cni");
-        let folder = TempDir::new()?;
-        let netns = Netns::bare("pods-node")?;
-        // The agent turns on what its pods need.
-        for setting in ["net.ipv4.ip_forward=0", "net.ipv6.conf.all.forwarding=0"] {
-            netns.exec(&["sysctl", "-qw", setting])?;
-        }
-        let path = folder.path().display();
-        let mut etcd = None;
-        let mut store = format!("embedded = \"{path}/store\"");
-        if is_etcd {
-            store = format!("etcd = {{ endpoints = [\"http://{ETCD}\"] }}");
-            let script = format!(
-                "exec etcd --data-dir {path}/etcd --listen-client-urls http://{ETCD} --advertise-client-urls http://{ETCD} \
-                 --listen-peer-urls http://127.0.0.1:2380 >{path}/etcd.log 2>&1"
-            );
-            etcd = Some(netns.spawn(&["sh", "-c", &script])?);
-        }
-        let config = format!(
-            "[node]\nname = \"worker1\"\nroles = [\"worker\"]\n\
-             addresses = [\"10.122.0.11/32\", \"fd00:122::11/128\"]\n[store]\n{store}\n[ipam]\n\
-             pools = [{{ cidr = \"10.123.128.0/17\" }}, {{ cidr = \"fd00:123:8000::/112\" }}]\n\
-             [paths]\nstate = \"{path}/state\"\nrun = \"{path}/run\"\n"
-        );
-        fs::write(folder.path().join("petiole.toml"), config)?;
-        let mut alone = Self { agent: None, etcd, folder, netns, petiole, plugin };
-        alone.start()?;
-        alone.wait_ready()?;
-        Ok(alone)
-    }
-
-    fn start(&mut self) -> Result<()> {
-        let script = format!(
-            "exec {} agent --config {1}/petiole.toml >>{1}/log 2>&1",
-            self.petiole.display(),
-            self.folder.path().display()
-        );
-        self.agent = Some(self.netns.spawn(&["sh", "-c", &script])?);
-        Ok(())
-    }
-
-    fn kill(&mut self) -> Result<()> {
-        if let Some(agent) = self.agent.take() {
-            agent.end(Signal::KILL)?;
-        }
-        Ok(())
-    }
-
-    fn log(&self) -> String {
-        fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
-    }
-
-    fn wait_ready(&self) -> Result<()> {
-        eventually(WITHIN, "STATUS is served", || self.cni("STATUS", "", None, None).map_err(|e| format!("{e:#}")))?;
-        Ok(())
-    }
-
-    fn conf(&self, prev: Option<&Value>) -> Value {
-        let socket = self.folder.path().join("run/cni.sock");
-        let mut conf = json!({ "cniVersion": "1.1.0", "name": "pods", "type": "petiole", "socket": socket });
-        if let (Some(prev), Some(map)) = (prev, conf.as_object_mut()) {
-            map.insert("prevResult".to_owned(), prev.clone());
-        }
-        conf
-    }
-
-    fn begin(
-        &self,
-        command: &str,
-        container: &str,
-        netns: Option<&Netns>,
-        prev: Option<&Value>,
-    ) -> Result<std::process::Child> {
-        let mut plugin = Command::new(&self.plugin);
-        plugin.env_clear().env("CNI_COMMAND", command).env("CNI_PATH", "/opt/cni/bin");
-        if !container.is_empty() {
-            plugin.env("CNI_CONTAINERID", container).env("CNI_IFNAME", "eth0");
-        }
-        if let Some(netns) = netns {
-            plugin.env("CNI_NETNS", format!("/run/netns/{}", netns.name()));
-        }
-        let mut child = plugin.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
-        let mut stdin = child.stdin.take().context("no stdin")?;
-        stdin.write_all(self.conf(prev).to_string().as_bytes())?;
-        Ok(child)
-    }
-
-    /// What the plugin says; an error of it is an error here.
-    fn cni(&self, command: &str, container: &str, netns: Option<&Netns>, prev: Option<&Value>) -> Result<Value> {
-        let output = self.begin(command, container, netns, prev)?.wait_with_output()?;
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        ensure!(output.status.success(), "{command} {container}: {text}");
-        if text.trim().is_empty() {
-            return Ok(Value::Null);
-        }
-        Ok(serde_json::from_str(&text)?)
-    }
-
-    fn interfaces(&self) -> Result<Vec<String>> {
-        let links = self.netns.ip_json(&["link"])?;
-        let names = links.as_array().into_iter().flatten().filter_map(|l| l["ifname"].as_str());
-        Ok(names.filter(|n| n.starts_with("pet")).map(str::to_owned).collect())
-    }
-
-    fn pod_routes(&self) -> Result<Vec<String>> {
-        let mut found = Vec::new();
-        for family in ["-4", "-6"] {
-            let routes = self.netns.ip_json(&[family, "route", "show", "proto", "179", "metric", "512"])?;
-            found.extend(routes.as_array().into_iter().flatten().filter_map(|r| r["dst"].as_str().map(str::to_owned)));
-        }
-        Ok(found)
-    }
-
-    fn records(&self) -> Result<Vec<String>> {
-        let entries = fs::read_dir(self.folder.path().join("state/endpoints"))?;
-        entries.map(|e| Ok(e?.file_name().to_string_lossy().into_owned())).collect()
-    }
-
-    fn used(&self) -> Result<u64> {
-        let socket = self.folder.path().join("run/api.sock");
-        let text = self.netns.exec(&[
-            "curl",
-            "-sf",
-            "--unix-socket",
-            &socket.display().to_string(),
-            "http://localhost/v1/ipam/blocks",
-        ])?;
-        let view: Value = serde_json::from_str(&text)?;
-        let blocks = view["blocks"].as_array().context("no blocks")?;
-        Ok(blocks.iter().filter_map(|b| b["used"].as_u64()).sum())
-    }
-
-    fn nothing_left(&self) -> Result<()> {
-        let (interfaces, routes, records, used) =
-            (self.interfaces()?, self.pod_routes()?, self.records()?, self.used()?);
-        ensure!(
-            interfaces.is_empty() && routes.is_empty() && records.is_empty() && used == 0,
-            "left: {interfaces:?} {routes:?} {records:?}, {used} addresses"
-        );
-        self.is_consistent_with(0)
-    }
-
-    /// By the agent's own checker, and where the store can be read from outside by the one that was written apart.
-    fn is_consistent_with(&self, pods: usize) -> Result<()> {
-        let socket = self.folder.path().join("run/api.sock").display().to_string();
-        let petiole = self.petiole.display().to_string();
-        let said = self.netns.command(&[&petiole, "ipam", "check", "--socket", &socket, "-o", "json"]).output()?;
-        let view: Value = serde_json::from_slice(&said.stdout).context("`ipam check` says nothing")?;
-        ensure!(view["clean"] == true && said.status.success(), "{view}");
-        if self.etcd.is_some() {
-            let text = self.netns.exec(&["env", "ETCDCTL_API=3", "etcdctl", "get", "--prefix", "/calico/ipam/v2/"])?;
-            let mut lines = text.lines();
-            let mut keyspace = BTreeMap::new();
-            while let (Some(key), Some(value)) = (lines.next(), lines.next()) {
-                keyspace.insert(key.to_owned(), serde_json::from_str(value).unwrap_or(Value::Null));
-            }
-            let differences = audit(&keyspace);
-            ensure!(!keyspace.is_empty() && differences.is_empty(), "{differences:?}");
-            let handles: Vec<&String> = keyspace.keys().filter(|key| key.contains("/handle/")).collect();
-            ensure!(handles.len() == pods, "{handles:?}");
-        }
-        Ok(())
-    }
-}
-
-/// The addresses of a result, IPv4 first.
-fn addresses(result: &Value) -> Result<Vec<String>> {
-    let ips = result["ips"].as_array().context("no ips")?;
-    let hosts = ips.iter().filter_map(|ip| ip["address"].as_str()?.split_once('/').map(|(a, _)| a.to_owned()));
-    Ok(hosts.collect())
-}
 
 #[test]
 fn a_pod_is_reachable_when_add_answers_and_del_leaves_nothing() -> Result<()> {

@@ -296,6 +296,12 @@ impl Pods {
         let Some(work) = self.works.get_mut(key) else { return };
         match ask {
             Ask::Del => self.remove(key, asker, Ok(CniAnswer::Done)),
+            Ask::Check(_) if work.endpoint.state == EndpointState::Releasing => self.answer(asker, Err(unknown(key))),
+            // It was to go, and its pair could not be deleted: it makes room for a new one now.
+            Ask::Add(_) if work.endpoint.state == EndpointState::Releasing => {
+                work.waiting.push_front((asker, ask, self.now + QUEUE_PATIENCE));
+                self.remove(key, Asker::Nobody, Ok(CniAnswer::Done));
+            }
             Ask::Add(attach) if work.endpoint.attach.addresses_only => {
                 let reply = if work.endpoint.attach.network == attach.network {
                     Ok(CniAnswer::Added(Box::new(work.endpoint.clone())))
@@ -329,61 +335,6 @@ impl Pods {
         let endpoint = work.endpoint.clone();
         let id = self.order(key, Step::Look);
         self.push(Effect::Look { id: EffectId(id), cni, endpoint });
-    }
-
-    fn begin(&mut self, key: Attachment, asker: Asker, attach: Attach) {
-        let host = key.host_name();
-        let handle = attach.handle();
-        let twin = self.works.iter().find(|(_, w)| w.endpoint.host == host || w.endpoint.handle == handle);
-        if let Some((other, _)) = twin {
-            let words = format!(
-                "{} {} cannot be told apart from {} {}; give the interface another name",
-                key.container, key.interface, other.container, other.interface
-            );
-            return self.answer(asker, Err(CniFailure::new(CniFault::Exists, words)));
-        }
-        let clearing = |o: &Order| matches!(o, Order::Stray(name, _) if *name == host);
-        if self.orders.values().any(clearing) {
-            let words = format!("interface {host}, left by an agent that died, is being removed; try again");
-            return self.answer(asker, Err(CniFailure::new(CniFault::TryAgain, words)));
-        }
-        let families = self.facts.families_of(&attach);
-        if let Some(why) = self.facts.refusal.clone().filter(|_| families.is_empty()) {
-            return self.answer(asker, Err(CniFailure::new(CniFault::TryAgain, why)));
-        }
-        let mut attributes = BTreeMap::from([(MARK.0.to_owned(), MARK.1.to_owned())]);
-        if let Some((namespace, pod)) = &attach.pod {
-            attributes.insert("namespace".to_owned(), namespace.clone());
-            attributes.insert("pod".to_owned(), pod.clone());
-        }
-        let request = AssignRequest {
-            handle: handle.clone(),
-            families,
-            attributes,
-            addresses: attach.ips.clone(),
-            pools: attach.pools.clone(),
-        };
-        let endpoint = Endpoint {
-            version: 1,
-            boot_id: self.boot_id.clone(),
-            state: EndpointState::Live,
-            handle,
-            host,
-            mac: attach.mac.unwrap_or_else(|| key.mac()),
-            mtu: attach.mtu.unwrap_or(self.facts.mtu),
-            addresses: Vec::new(),
-            since: self.wall,
-            attach,
-        };
-        if let (Asker::Plugin(cni), false) = (asker, endpoint.attach.addresses_only) {
-            let families = self.facts.families.clone();
-            self.push(Effect::Prepare { cni, endpoint: endpoint.clone(), families });
-        }
-        let work =
-            Work { endpoint, stage: Stage::Assigning, asker, on_disk: false, waiting: VecDeque::new(), missed: false };
-        self.works.insert(key.clone(), work);
-        let id = self.order(&key, Step::Assign);
-        self.actions.push_back(PodAction::Assign(RequestId(id), request));
     }
 
     /// Runs what is due.

@@ -12,58 +12,15 @@ use petiole_node::pods::{
     Attach, Attachment, CniAnswer, CniFailure, CniFault, CniId, CniReply, CniRequest, EndpointState,
 };
 use petiole_node::prefix::Family;
-use petiole_node::store::value::{Block, Value as _};
 use petiole_node::view::{Answer, FindingView, Query, RepairView};
 use proptest::prelude::*;
-use world::cni::{add, added, ask, attach, attachment, del};
+use world::cni::{
+    NODE, add, added, ask, attach, attachment, del, held, host_routes, interfaces, nothing_is_left, started,
+};
 use world::{BOOT, Kernel, World, ip};
-
-const NODE: &str = worker!(
-    r#"
-[ipam]
-pools = [{ cidr = "10.123.128.0/17" }, { cidr = "fd00:123:8000::/112" }]
-
-[[bgp.peer]]
-address = "10.122.101.0"
-asn = 65001
-"#
-);
-
-fn started() -> World {
-    let mut world = World::new(NODE);
-    world.load_records(BTreeMap::new());
-    world.run_for(Duration::from_secs(3));
-    world
-}
 
 fn fault(reply: CniReply) -> CniFault {
     reply.unwrap_err().kind
-}
-
-/// Every address that the store says is held, with its handle.
-fn held(world: &World) -> BTreeMap<IpAddr, String> {
-    let blocks = world.store.list("/calico/ipam/v2/assignment/");
-    let blocks = blocks.map(|kv| Block::decode(&kv.key, &kv.value).unwrap());
-    let held = blocks.flat_map(|b| {
-        let live = b.live().map(|(o, a)| (b.address(o).unwrap(), a.handle_id.get().unwrap().clone()));
-        live.collect::<Vec<_>>()
-    });
-    held.collect()
-}
-
-fn interfaces(world: &World) -> BTreeSet<String> {
-    world.kernel.links.values().map(|l| l.name.clone()).filter(|n| n.starts_with("pet")).collect()
-}
-
-fn host_routes(world: &World) -> Vec<String> {
-    world.kernel.ours().into_iter().filter(|r| r.starts_with("10.123.") && r.ends_with("/32")).collect()
-}
-
-fn nothing_is_left(world: &World) {
-    assert_eq!(held(world), BTreeMap::new());
-    assert_eq!(interfaces(world), BTreeSet::new());
-    assert_eq!(world.records, BTreeMap::new());
-    assert_eq!(host_routes(world), Vec::<String>::new());
 }
 
 #[test]

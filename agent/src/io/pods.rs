@@ -33,7 +33,7 @@ pub struct Pods {
 
 #[derive(Debug)]
 struct Begun {
-    addressed: Sender<(EffectId, Endpoint)>,
+    addressed: Sender<(EffectId, Box<Endpoint>)>,
     thread: JoinHandle<()>,
 }
 
@@ -51,7 +51,7 @@ impl Pods {
         let has_v6 = families.contains(&Family::V6);
         let host = endpoint.host.clone();
         let answer = self.answer();
-        let (addressed, waits) = channel::<(EffectId, Endpoint)>();
+        let (addressed, waits) = channel::<(EffectId, Box<Endpoint>)>();
         let work = move || {
             let prepared = wire::prepare(&endpoint, has_v6, netns.as_fd());
             if let Ok((id, endpoint)) = waits.recv() {
@@ -67,10 +67,13 @@ impl Pods {
     /// Give a pair its addresses; one that nobody began is made whole.
     pub fn wire(&self, id: EffectId, cni: CniId, endpoint: Endpoint) {
         let begun = self.begun().remove(&endpoint.host);
-        let endpoint = match begun.map(|begun| begun.addressed.send((id, endpoint.clone()))) {
-            Some(Ok(())) => return,
-            Some(Err(SendError((_, endpoint)))) => endpoint,
+        let endpoint = Box::new(endpoint);
+        let endpoint = match begun {
             None => endpoint,
+            Some(begun) => match begun.addressed.send((id, endpoint)) {
+                Ok(()) => return,
+                Err(SendError((_, endpoint))) => endpoint,
+            },
         };
         let netns = self.desk.netns(cni);
         self.order(id, move || {

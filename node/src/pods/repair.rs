@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use petiole_dataplane::ident;
 
-use super::{Asker, CniAnswer, Order, Pods, REPAIR, Stage};
+use super::{Asker, CniAnswer, EndpointState, Order, Pods, REPAIR, Stage};
 use crate::effect::Effect;
 use crate::input::EffectId;
 
@@ -59,8 +59,9 @@ impl Pods {
         for (key, work) in &mut self.works {
             if work.stage == Stage::Live && !work.endpoint.attach.addresses_only {
                 let missing = !links.contains(work.endpoint.host.as_str());
-                // Twice in a row, but for the start, when nothing is under way.
-                if missing && (first || work.missed) {
+                // Twice in a row, but for the start, when nothing is under way. One that was to go is tried again.
+                let going = work.endpoint.state == EndpointState::Releasing;
+                if going || missing && (first || work.missed) {
                     dead.push(key.clone());
                 }
                 work.missed = missing;

@@ -1,12 +1,13 @@
 //! The steps of an endpoint, each begun by the outcome of the one before.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
-use petiole_ipam::{AssignError, ReleaseTarget, Reply, RequestId};
+use petiole_ipam::{AssignError, AssignRequest, ReleaseTarget, Reply, RequestId};
 
 use super::{
     ANNOUNCE_PATIENCE, Ask, Asker, Attach, Attachment, CniAnswer, CniFailure, CniFault, CniReply, Endpoint,
-    EndpointState, OWN_IDS, Order, PodAction, Pods, QUEUE_PATIENCE, RELEASE_AGAIN, ROUTE_PATIENCE, Stage, Step, Work,
+    EndpointState, MARK, OWN_IDS, Order, PodAction, Pods, QUEUE_PATIENCE, RELEASE_AGAIN, ROUTE_PATIENCE, Stage, Step,
+    Work,
 };
 use crate::effect::Effect;
 use crate::event::Event;
@@ -29,6 +30,61 @@ impl Pods {
             _ => {}
         }
         None
+    }
+
+    /// Asks for addresses, and begins with the pair meanwhile.
+    pub(super) fn begin(&mut self, key: Attachment, asker: Asker, attach: Attach) {
+        let host = key.host_name();
+        let handle = attach.handle();
+        let twin = self.works.iter().find(|(_, w)| w.endpoint.host == host || w.endpoint.handle == handle);
+        if let Some((other, _)) = twin {
+            let words = format!(
+                "{} {} cannot be told apart from {} {}; give the interface another name",
+                key.container, key.interface, other.container, other.interface
+            );
+            return self.answer(asker, Err(CniFailure::new(CniFault::Exists, words)));
+        }
+        let clearing = |o: &Order| matches!(o, Order::Stray(name, _) if *name == host);
+        if self.orders.values().any(clearing) {
+            let words = format!("interface {host}, left by an agent that died, is being removed; try again");
+            return self.answer(asker, Err(CniFailure::new(CniFault::TryAgain, words)));
+        }
+        let families = self.facts.families_of(&attach);
+        if let Some(why) = self.facts.refusal.clone().filter(|_| families.is_empty()) {
+            return self.answer(asker, Err(CniFailure::new(CniFault::TryAgain, why)));
+        }
+        let mut attributes = BTreeMap::from([(MARK.0.to_owned(), MARK.1.to_owned())]);
+        if let Some((namespace, pod)) = &attach.pod {
+            attributes.insert("namespace".to_owned(), namespace.clone());
+            attributes.insert("pod".to_owned(), pod.clone());
+        }
+        let request = AssignRequest {
+            handle: handle.clone(),
+            families: families.clone(),
+            attributes,
+            addresses: attach.ips.clone(),
+            pools: attach.pools.clone(),
+        };
+        let endpoint = Endpoint {
+            version: 1,
+            boot_id: self.boot_id.clone(),
+            state: EndpointState::Live,
+            handle,
+            host,
+            mac: attach.mac.unwrap_or_else(|| key.mac()),
+            mtu: attach.mtu.unwrap_or(self.facts.mtu),
+            addresses: Vec::new(),
+            since: self.wall,
+            attach,
+        };
+        let id = self.order(&key, Step::Assign);
+        self.actions.push_back(PodAction::Assign(RequestId(id), request));
+        if let (Asker::Plugin(cni), false) = (asker, endpoint.attach.addresses_only) {
+            self.push(Effect::Prepare { cni, endpoint: endpoint.clone(), families });
+        }
+        let work =
+            Work { endpoint, stage: Stage::Assigning, asker, on_disk: false, waiting: VecDeque::new(), missed: false };
+        self.works.insert(key, work);
     }
 
     fn assigned(&mut self, key: &Attachment, reply: Reply) {
@@ -109,8 +165,12 @@ impl Pods {
                 work.stage = Stage::Live;
                 work.missed = false;
                 self.changed = true;
-                self.answer(asker, Err(failure));
-                self.serve_next(key);
+                let waiting = std::mem::take(&mut work.waiting);
+                self.answer(asker, Err(failure.clone()));
+                // It would fail each of them, and again as long as one waits.
+                for (asker, ..) in waiting {
+                    self.answer(asker, Err(failure.clone()));
+                }
             }
             (Step::Look, Stage::Looking { again }, result) => {
                 let again = again.take();

@@ -1,6 +1,6 @@
 //! What a container runtime asks, and what it is answered.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -9,6 +9,25 @@ use petiole_node::store::key::{Key, Owner};
 use petiole_node::store::value::{Affinity, Attribute, Block, Field, Value as _};
 
 use super::{World, p};
+
+/// A worker with a pool of each family.
+pub const NODE: &str = worker!(
+    r#"
+[ipam]
+pools = [{ cidr = "10.123.128.0/17" }, { cidr = "fd00:123:8000::/112" }]
+
+[[bgp.peer]]
+address = "10.122.101.0"
+asn = 65001
+"#
+);
+
+pub fn started() -> World {
+    let mut world = World::new(NODE);
+    world.load_records(BTreeMap::new());
+    world.run_for(Duration::from_secs(3));
+    world
+}
 
 pub fn attachment(container: &str) -> Attachment {
     Attachment { container: container.to_owned(), interface: "eth0".to_owned() }
@@ -88,4 +107,30 @@ pub fn lend(world: &mut World, node: &str, cidr: &str, held: u16) {
     let affinity = Affinity::confirmed();
     let encoded = String::from_utf8(affinity.encode()).expect("text");
     world.put(&Key::Affinity { owner, block: p(cidr) }.to_string(), &encoded);
+}
+
+/// Every address that the store says is held, with its handle.
+pub fn held(world: &World) -> BTreeMap<IpAddr, String> {
+    let blocks = world.store.list("/calico/ipam/v2/assignment/");
+    let blocks = blocks.map(|kv| Block::decode(&kv.key, &kv.value).unwrap());
+    let held = blocks.flat_map(|b| {
+        let live = b.live().map(|(o, a)| (b.address(o).unwrap(), a.handle_id.get().unwrap().clone()));
+        live.collect::<Vec<_>>()
+    });
+    held.collect()
+}
+
+pub fn interfaces(world: &World) -> BTreeSet<String> {
+    world.kernel.links.values().map(|l| l.name.clone()).filter(|n| n.starts_with("pet")).collect()
+}
+
+pub fn host_routes(world: &World) -> Vec<String> {
+    world.kernel.ours().into_iter().filter(|r| r.starts_with("10.123.") && r.ends_with("/32")).collect()
+}
+
+pub fn nothing_is_left(world: &World) {
+    assert_eq!(held(world), BTreeMap::new());
+    assert_eq!(interfaces(world), BTreeSet::new());
+    assert_eq!(world.records, BTreeMap::new());
+    assert_eq!(host_routes(world), Vec::<String>::new());
 }

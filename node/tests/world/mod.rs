@@ -9,7 +9,7 @@
     unreachable_pub
 )]
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ use petiole_node::dataplane::{
 };
 use petiole_node::neighbour::{DiscoveryAction, DiscoveryEvent, ROUTER_ADVERTISEMENT, ROUTER_SOLICITATION};
 use petiole_node::pods::{CniFailure, CniFault, CniId, CniReply, CniRequest, Endpoint, FoundEndpoints};
-use petiole_node::prefix::Prefix;
+use petiole_node::prefix::{Family, Prefix};
 use petiole_node::store::memory::Memory;
 use petiole_node::store::watch::{WatchAction, WatchEnd, WatchEvent, WatchId};
 use petiole_node::store::{Op, StoreError, Txn};
@@ -98,6 +98,13 @@ pub struct World {
     pub fuse: Option<usize>,
     /// What the next effects about pods fail with.
     pub pod_fails: Option<CniFailure>,
+    /// What the next deletions of a pair fail with.
+    pub unwire_fails: Option<CniFailure>,
+    /// The store does what it is asked, and is not heard of until [`World::store_answers`].
+    pub store_mute: bool,
+    unheard: Vec<Input>,
+    /// The families of pairs that are begun, by the name of the host's end.
+    begun: BTreeMap<String, BTreeSet<Family>>,
     replies: BTreeMap<QueryId, Result<Answer, String>>,
     next_query: u64,
     todo: VecDeque<Input>,
@@ -204,6 +211,10 @@ impl World {
             next_cni: 0,
             fuse: None,
             pod_fails: None,
+            unwire_fails: None,
+            store_mute: false,
+            unheard: Vec::new(),
+            begun: BTreeMap::new(),
             replies: BTreeMap::new(),
             next_query: 0,
             todo: VecDeque::new(),
@@ -274,7 +285,8 @@ impl World {
                 } else {
                     Err(StoreError::Unknown("no answer".to_owned()))
                 };
-                self.todo.push_back(Input::Done { id, result: Done::Txn(result) });
+                let done = Input::Done { id, result: Done::Txn(result) };
+                if self.store_mute { self.unheard.push(done) } else { self.todo.push_back(done) }
             }
             Effect::Bgp(action) => self.bgp_action(action),
             Effect::Apply(plan) => {
@@ -301,12 +313,15 @@ impl World {
             Effect::Reply { id, answer } => {
                 self.replies.insert(id, answer);
             }
-            Effect::Prepare { endpoint, .. } => {
+            Effect::Prepare { endpoint, families, .. } => {
+                self.begun.insert(endpoint.host.clone(), families.into_iter().collect());
                 let mut events = self.kernel.unplug(&endpoint.host);
                 events.push(self.kernel.plug(&endpoint.host));
                 self.todo.push_back(Input::Kernel(events));
             }
             Effect::Wire { id, endpoint, .. } => {
+                let families: BTreeSet<Family> = endpoint.addresses.iter().map(|a| Family::of(*a)).collect();
+                assert_eq!(self.begun.remove(&endpoint.host), Some(families), "begun for other families");
                 let result = self.pod_fails.clone().map_or(Ok(()), Err);
                 let mut events = Vec::new();
                 if result.is_err() {
@@ -323,9 +338,10 @@ impl World {
                 self.pod_done(id, if there { Ok(()) } else { Err(failure) });
             }
             Effect::Unwire { id, host } => {
-                let events = self.kernel.unplug(&host);
+                let result = self.unwire_fails.clone().map_or(Ok(()), Err);
+                let events = if result.is_ok() { self.kernel.unplug(&host) } else { Vec::new() };
                 self.todo.push_back(Input::Kernel(events));
-                self.pod_done(id, Ok(()));
+                self.pod_done(id, result);
             }
             Effect::Record { id, endpoint } => {
                 self.records.insert(endpoint.host.clone(), endpoint);
@@ -353,6 +369,13 @@ impl World {
 
     fn pod_done(&mut self, id: EffectId, result: Result<(), CniFailure>) {
         self.todo.push_back(Input::Done { id, result: Done::Pod(result) });
+    }
+
+    /// The answers of a mute store come, and it is not mute any more.
+    pub fn store_answers(&mut self) {
+        self.store_mute = false;
+        self.todo.extend(std::mem::take(&mut self.unheard));
+        self.settle();
     }
 
     /// The plugin asks; the answer comes into `cni_replies`.
@@ -413,7 +436,7 @@ impl World {
     }
 
     fn pump_watches(&mut self) {
-        if !self.store_up {
+        if !self.store_up || self.store_mute {
             return;
         }
         for (id, (prefix, from)) in &mut self.watches {
