@@ -1,11 +1,14 @@
 //! A lab from its topology to its end.
 
+mod power;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -14,7 +17,7 @@ use crate::node::NodeHandle;
 use crate::procs::{Belonging, Identity, MARK};
 use crate::sandbox::Spec;
 use crate::state::{self, NodeRecord, Record, StateDir};
-use crate::topology::{Bind, End, Topology};
+use crate::topology::{Bind, End, Link, Topology};
 use crate::{cgroups, netns, sandbox};
 
 /// PATH inside nodes, Docker's own.
@@ -78,7 +81,7 @@ pub enum Progress<'a> {
 #[derive(Debug)]
 pub struct Lab {
     record: Record,
-    shims: Vec<Child>,
+    shims: Mutex<Vec<Child>>,
     kept: bool,
 }
 
@@ -115,7 +118,7 @@ impl Lab {
     pub fn attach(name: &str) -> Result<Self> {
         let record =
             state::read(name)?.ok_or_else(|| anyhow!("there is no lab `{name}`; these are up: {}", labs_shown()))?;
-        Ok(Self { record, shims: Vec::new(), kept: true })
+        Ok(Self { record, shims: Mutex::default(), kept: true })
     }
 
     /// Lets the lab outlive this value.
@@ -155,12 +158,11 @@ impl Lab {
 
     fn end(&mut self) -> Result<()> {
         let result = down(&self.record.name);
-        for shim in &mut self.shims {
+        for mut shim in self.shims.get_mut().unwrap_or_else(PoisonError::into_inner).drain(..) {
             // Dead already, unless taking down failed; a lab that cannot be taken down must not hang its test.
             let _dead = shim.kill();
             let _status = shim.wait();
         }
-        self.shims.clear();
         result.map(drop)
     }
 
@@ -187,7 +189,7 @@ impl Lab {
                 );
             }
         }
-        let mut lab = Self { record: record(topology, owner), shims: Vec::new(), kept: false };
+        let mut lab = Self { record: record(topology, owner), shims: Mutex::default(), kept: false };
         state.write(&lab.record)?;
         // From here on a failure takes everything down again; the lock must be free for that.
         let made = lab.make(topology, binaries, &state, progress);
@@ -234,14 +236,14 @@ impl Lab {
         let mut failed = None;
         for result in started {
             match result {
-                Ok(shim) => self.shims.push(shim),
+                Ok(shim) => self.shims.get_mut().unwrap_or_else(PoisonError::into_inner).push(shim),
                 Err(error) => failed = Some(failed.unwrap_or(error)),
             }
         }
         if let Some(error) = failed {
             return Err(error);
         }
-        netns::batch(None, &link_batch(topology)?, &dir).context("cannot make the links")?;
+        netns::batch(None, &link_batch_of(topology, topology.links.iter())?, &dir).context("cannot make the links")?;
         // An end of a veth pair cannot be made up before the other end exists.
         let one = |node: &NodeRecord| {
             let lines: String = node.links.iter().map(|(own, _)| format!("link set {own} up\n")).collect();
@@ -440,9 +442,9 @@ fn is_running(pid_file: &Path, spec_file: &Path) -> bool {
     !line.is_empty() && !line.contains(&*spec_file.to_string_lossy())
 }
 
-fn link_batch(topology: &Topology) -> Result<String> {
+fn link_batch_of<'a>(topology: &Topology, links: impl Iterator<Item = &'a Link>) -> Result<String> {
     let mut text = String::new();
-    for link in &topology.links {
+    for link in links {
         let end = |end: &End| {
             let mac = end.mac.clone().unwrap_or_else(|| mac(&topology.name, end));
             let space = topology.container(&end.node);

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow, ensure};
 use serde_json::Value;
 
-use crate::fabric::{Role, members};
+use crate::fabric::{FAMILIES, LEAVES, Member, Role, check_owners, members, services};
 use crate::wait::eventually;
 use crate::{Lab, NodeHandle, command};
 
@@ -27,6 +27,8 @@ pub enum Stage {
     Nodes,
     /// The cluster's DNS has its pods.
     Names,
+    /// The services are reached through both ingress nodes.
+    Services,
 }
 
 impl Stage {
@@ -37,6 +39,7 @@ impl Stage {
             Self::Manifests => "the manifests are applied",
             Self::Nodes => "every worker is Ready",
             Self::Names => "the DNS of the cluster runs",
+            Self::Services => "services are reached through both ingress nodes",
         }
     }
 }
@@ -86,6 +89,9 @@ impl<'a> Cluster<'a> {
         let rollout = ["rollout", "status", "deployment/coredns", "-n", "kube-system", "--timeout=10s"];
         eventually(WITHIN, Stage::Names.words(), || cluster.kubectl(&rollout))?;
         progress(Stage::Names, begun.elapsed());
+        // Without a Node object of its own a kube-proxy waits for one for 30 s.
+        eventually(WITHIN, Stage::Services.words(), || cluster.services_announced())?;
+        progress(Stage::Services, begun.elapsed());
         Ok(cluster)
     }
 
@@ -120,6 +126,17 @@ impl<'a> Cluster<'a> {
             ensure!(is, "{}: {}", member.name, ready.map_or(&Value::Null, |ready| &ready["message"]));
         }
         Ok(())
+    }
+
+    /// Whether the leaf of the operator's machine has the ranges from both ingress nodes, and one service answers.
+    fn services_announced(&self) -> Result<()> {
+        let owners: Vec<&Member> = members(Role::Ingress).collect();
+        for leaf in LEAVES {
+            for family in FAMILIES {
+                check_owners(&self.lab.node(leaf)?, services(family), &owners)?;
+            }
+        }
+        self.operator.exec(&["curl", "-sSk", "--max-time", "2", "https://10.123.0.1/readyz"]).map(drop)
     }
 
     /// Starts a pod of an image that is there, on one worker, and waits until it is Ready.
