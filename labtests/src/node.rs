@@ -124,6 +124,15 @@ impl NodeHandle {
         Ok(())
     }
 
+    /// Runs a command that reads these bytes.
+    pub fn feed(&self, argv: &[&str], input: &[u8]) -> Result<()> {
+        let output = command::feed(&mut self.command(argv)?, input)?;
+        if !output.status.success() {
+            bail!("{}: {argv:?}: {}", self.record.name, String::from_utf8_lossy(&output.stderr).trim());
+        }
+        Ok(())
+    }
+
     /// Reads a file inside the node.
     pub fn read(&self, path: &str) -> Result<String> {
         self.exec(&["cat", path])

@@ -44,9 +44,10 @@ pub(crate) fn test(filter: Option<&str>) -> Result<ExitCode> {
     let folder = ensure()?;
     let built = artifacts::build()?;
     let mut command = artifacts::cargo()?;
-    command.args(["test", "--workspace", "--test", "kubernetes"]).args(filter);
+    command.args(["test", "--workspace", "--test", "kubernetes*"]).args(filter);
     command.args(["--", "--nocapture", "--test-threads=1"]);
     command.env(FOLDER, folder).env(forward::AGENT, &built.petiole);
+    command.env("PETIOLE_XTASK", std::env::current_exe()?);
     let status = command.status().context("cannot run cargo test")?;
     Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
