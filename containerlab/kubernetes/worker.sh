@@ -61,5 +61,4 @@ mount --make-rshared /
 
 # Every pod's lo is made by the reference plugin, which packages of Kubernetes bring to a node.
 cp /usr/lib/cni/loopback /opt/cni/bin/
-petiole cni install >/run/cni-install.log 2>&1
 exec /usr/local/lib/lab/init.sh "$@"

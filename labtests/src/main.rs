@@ -246,8 +246,7 @@ fn up(which: &Which, agent: Option<PathBuf>, no_agent: bool) -> Result<()> {
     let screen = Screen { terminal: std::io::stderr().is_terminal(), open: Mutex::new(false) };
     let lab = Lab::up_kept(&topology, &binaries, &|progress| screen.show(&topology.name, &progress))?;
     if cluster {
-        let manifests = topology.dir.join("kubernetes/manifests");
-        kubernetes::Cluster::start(&lab, &manifests, &|stage, took| {
+        kubernetes::Cluster::start(&lab, &|stage, took| {
             eprintln!("lab {}: {:.1} s: {}", topology.name, took.as_secs_f64(), stage.words());
         })?;
         println!("petiole-lab exec --name {} client1 kubectl get nodes,pods -A -o wide", topology.name);

@@ -35,8 +35,7 @@ fn up(test: &str, stem: &str) -> Result<Option<Lab>> {
 }
 
 fn start(lab: &Lab) -> Result<Cluster<'_>> {
-    let manifests = kubernetes::topology_file().with_file_name("kubernetes").join("manifests");
-    Cluster::start(lab, &manifests, &|stage, took| println!("{took:.1?}: {}", stage.words()))
+    Cluster::start(lab, &|stage, took| println!("{took:.1?}: {}", stage.words()))
 }
 
 /// An address as a URL has it.

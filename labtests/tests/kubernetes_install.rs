@@ -1,16 +1,14 @@
-//! `deploy/kubernetes` on a cluster, as a user installs it: agents that ran otherwise go, the DaemonSet comes and is rolled over,
-//! and pods that run do not notice.
+//! `deploy/kubernetes` on a cluster, as a user installs it: its agents go, the DaemonSet comes again and is rolled over, and pods
+//! that run do not notice.
 //!
 //! `cargo xtask kubernetes test` builds the programs and runs this; without them it is skipped, and says so.
 
-use std::path::Path;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use petiole_labtests::fabric::{self, Member, Role, Stream, members};
 use petiole_labtests::kubernetes::{self, Cluster};
-use petiole_labtests::{Binaries, Lab, Signal, eventually, runtimes};
+use petiole_labtests::{Binaries, Lab, check, eventually};
 
 const WITHIN: Duration = Duration::from_secs(120);
 const NAMESPACE: &str = "petiole-system";
@@ -27,14 +25,11 @@ fn the_daemon_set_is_installed_and_rolled_over_under_traffic() -> Result<()> {
         println!("not checked: {TEST}: builds Kubernetes, for minutes; run it with: cargo xtask kubernetes test");
         return Ok(());
     }
-    let folder = tempfile::tempdir()?;
-    let image = std::fs::read(runtimes::product(folder.path())?)?;
     kubernetes::prepare()?;
     let topology = kubernetes::load(&kubernetes::topology_file(), Some(&fabric::unique_name("install")))?;
     let lab = Lab::up(&topology, &Binaries::find()?)?;
-    let manifests = kubernetes::topology_file().with_file_name("kubernetes").join("manifests");
     let begun = Instant::now();
-    let cluster = Cluster::start(&lab, &manifests, &|stage, took| println!("{took:.1?}: {}", stage.words()))?;
+    let cluster = Cluster::start(&lab, &|stage, took| println!("{took:.1?}: {}", stage.words()))?;
 
     let mut streams = Vec::new();
     for node in ["worker1", "worker4"] {
@@ -43,11 +38,14 @@ fn the_daemon_set_is_installed_and_rolled_over_under_traffic() -> Result<()> {
             streams.push(Stream::start(&lab.node("client1")?, source, address)?);
         }
     }
+    cluster.kubectl(&["delete", "daemonset", "petiole", "-n", NAMESPACE, "--wait=false"])?;
     for worker in members(Role::Worker) {
         let node = lab.node(worker.name)?;
-        node.feed(&["ctr", "--namespace", "k8s.io", "images", "import", "-"], &image)?;
+        eventually(WITHIN, "no agent runs", || {
+            let alive = node.output(&["pgrep", "--exact", "petiole"]).map_err(|error| format!("{error:#}"))?;
+            check(!alive.status.success(), "it runs")
+        })?;
         node.exec(&["petiole", "cni", "install", "--uninstall"])?;
-        node.stop("agent", Signal::TERM)?;
     }
     println!("{:.1?}: no agent runs, nor has a node the plugin", begun.elapsed());
     install(&lab)?;
@@ -74,12 +72,7 @@ fn the_daemon_set_is_installed_and_rolled_over_under_traffic() -> Result<()> {
 
 /// `kubectl apply -k`, on the operator's machine, of exactly the files of this repository.
 fn install(lab: &Lab) -> Result<()> {
-    let files = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy");
-    let tar = Command::new("tar").arg("--create").arg("--directory").arg(files).arg("kubernetes").output()?;
-    ensure!(tar.status.success(), "tar: {}", String::from_utf8_lossy(&tar.stderr));
-    let operator = lab.node("client1")?;
-    operator.feed(&["tar", "--extract", "--directory", "/run"], &tar.stdout)?;
-    operator.exec(&["kubectl", "apply", "-k", "/run/kubernetes/base"]).map(drop)
+    lab.node("client1")?.exec(&["kubectl", "apply", "-k", "/usr/local/lib/manifests/petiole/base"]).map(drop)
 }
 
 fn rolled_out(cluster: &Cluster<'_>) -> Result<()> {
@@ -95,7 +88,6 @@ fn rolled_out(cluster: &Cluster<'_>) -> Result<()> {
 /// The agent of the DaemonSet serves this node: it is ready, and the plugin of its image is there.
 fn is_the_pods(lab: &Lab, worker: &Member) -> Result<()> {
     let node = lab.node(worker.name)?;
-    ensure!(node.service("agent").is_none(), "{}: the other agent runs again", worker.name);
     eventually(WITHIN, &format!("{} is ready", worker.name), || {
         let status = node.petiole_json(&["status"])?;
         ensure!(status["ready"] == true && status["node"] == worker.name, "{status}");

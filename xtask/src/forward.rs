@@ -24,6 +24,9 @@ pub(crate) fn lab(verb: &str, words: &[OsString]) -> Result<ExitCode> {
     }
     let cluster = if !help && verb == "up" && kubernetes::meant(words) { Some(kubernetes::ensure()?) } else { None };
     let built = artifacts::build()?;
+    if let Some(folder) = &cluster {
+        kubernetes::image(folder, &built)?;
+    }
     let mut command = Command::new(&built.lab);
     command.arg(verb).args(words).env(AGENT, &built.petiole);
     command.envs(cluster.map(|folder| (kubernetes::FOLDER, folder)));

@@ -10,8 +10,9 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
+use crate::artifacts::{self, Artifacts};
 use crate::packages::{self, Need};
-use crate::{artifacts, forward, run, terminal};
+use crate::{forward, product, run, terminal};
 
 /// Where the lab and its tests look for the programs.
 pub(crate) const FOLDER: &str = "PETIOLE_KUBERNETES";
@@ -43,6 +44,7 @@ pub(crate) fn test(filter: Option<&str>) -> Result<ExitCode> {
     packages::ensure(Need::Lab)?;
     let folder = ensure()?;
     let built = artifacts::build()?;
+    image(&folder, &built)?;
     let mut command = artifacts::cargo()?;
     command.args(["test", "--workspace", "--test", "kubernetes*"]).args(filter);
     command.args(["--", "--nocapture", "--test-threads=1"]);
@@ -90,6 +92,13 @@ pub(crate) fn ensure() -> Result<PathBuf> {
         eprintln!("{} built in {:.0} s", style.good("ok"), begun.elapsed().as_secs_f64());
     }
     Ok(folder)
+}
+
+/// Packs Petiole's own image, of programs that are built, where the lab's nodes take theirs.
+pub(crate) fn image(folder: &Path, built: &Artifacts) -> Result<()> {
+    let images = folder.join("images");
+    std::fs::create_dir_all(&images).with_context(|| format!("cannot make {}", images.display()))?;
+    product::build(Some(&images.join("petiole.tar")), built.petiole.parent()).map(drop)
 }
 
 /// All that decides what comes out: Go's version and the files of the module.

@@ -1,7 +1,5 @@
 //! A cluster that runs: brought to the point where pods do, and asked by kubectl on the operator's machine.
 
-use std::fs;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, ensure};
@@ -13,6 +11,8 @@ use crate::{Lab, NodeHandle, command};
 
 /// The plain host with kubectl and the administrator's kubeconfig.
 const OPERATOR: &str = "client1";
+/// Where that host has the manifests: those of the lab, and those of Petiole.
+const MANIFESTS: &str = "/usr/local/lib/manifests";
 /// How long each stage may take, on a machine that is busy with something else.
 const WITHIN: Duration = Duration::from_secs(180);
 
@@ -21,8 +21,10 @@ const WITHIN: Duration = Duration::from_secs(180);
 pub enum Stage {
     /// The API answers at the anycast address, from three hops away.
     Api,
-    /// What is in `containerlab/kubernetes/manifests` is created.
+    /// `deploy/kubernetes/base` and `containerlab/kubernetes/manifests` are applied.
     Manifests,
+    /// The DaemonSet has a pod on every worker, and all are Ready.
+    Agents,
     /// Every worker is Ready.
     Nodes,
     /// The cluster's DNS has its pods.
@@ -37,6 +39,7 @@ impl Stage {
         match self {
             Self::Api => "the API answers at https://10.122.255.1:6443",
             Self::Manifests => "the manifests are applied",
+            Self::Agents => "Petiole runs on every worker",
             Self::Nodes => "every worker is Ready",
             Self::Names => "the DNS of the cluster runs",
             Self::Services => "services are reached through both ingress nodes",
@@ -70,20 +73,18 @@ impl<'a> Cluster<'a> {
     }
 
     /// Waits until the API answers, creates what a cluster begins with, and waits until pods run.
-    pub fn start(lab: &'a Lab, manifests: &Path, progress: &dyn Fn(Stage, Duration)) -> Result<Self> {
+    pub fn start(lab: &'a Lab, progress: &dyn Fn(Stage, Duration)) -> Result<Self> {
         let begun = Instant::now();
         let cluster = Self::of(lab)?;
         eventually(WITHIN, Stage::Api.words(), || cluster.kubectl(&["get", "--raw", "/readyz"]))?;
         progress(Stage::Api, begun.elapsed());
-        let folder = manifests.canonicalize().with_context(|| manifests.display().to_string())?;
-        for entry in fs::read_dir(&folder)? {
-            let path = entry?.path();
-            if path.extension().is_some_and(|end| end == "yaml") && !path.ends_with("kustomization.yaml") {
-                // An API that has just begun may not know its own default namespaces yet.
-                eventually(WITHIN, &path.display().to_string(), || cluster.apply(&fs::read_to_string(&path)?))?;
-            }
+        for manifests in ["petiole/base", "cluster"].map(|name| format!("{MANIFESTS}/{name}")) {
+            // An API that has just begun may not know its own default namespaces yet.
+            eventually(WITHIN, &manifests, || cluster.kubectl(&["apply", "-k", &manifests]))?;
         }
         progress(Stage::Manifests, begun.elapsed());
+        eventually(WITHIN, Stage::Agents.words(), || cluster.agents_ready())?;
+        progress(Stage::Agents, begun.elapsed());
         eventually(WITHIN, Stage::Nodes.words(), || cluster.nodes_ready())?;
         progress(Stage::Nodes, begun.elapsed());
         let rollout = ["rollout", "status", "deployment/coredns", "-n", "kube-system", "--timeout=10s"];
@@ -112,6 +113,15 @@ impl<'a> Cluster<'a> {
         let [out, err] = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
         ensure!(output.status.success(), "kubectl apply: {}", err.trim());
         Ok(out)
+    }
+
+    /// Whether every worker has its pod of the DaemonSet, Ready.
+    pub fn agents_ready(&self) -> Result<()> {
+        let status = self.json(&["get", "daemonset", "petiole", "-n", "petiole-system"])?;
+        let status = &status["status"];
+        let workers = members(Role::Worker).count();
+        ensure!(status["numberReady"] == workers && status["updatedNumberScheduled"] == workers, "{status}");
+        Ok(())
     }
 
     /// Whether exactly the workers are nodes, all Ready.

@@ -49,6 +49,8 @@ pub fn built() -> Result<PathBuf> {
     folder.canonicalize().with_context(|| folder.display().to_string())
 }
 
+/// Petiole's own image: what the DaemonSet runs.
+const IMAGE: &str = "images/petiole.tar";
 const TO_BUILD: &str = "the programs of Kubernetes are not built: cargo xtask kubernetes build";
 
 /// The workspace's `containerlab/kubernetes.clab.yml`.
@@ -75,5 +77,8 @@ pub fn wanted(topology: &Topology) -> bool {
 pub fn prepare() -> Result<()> {
     let folder = built()?;
     certificates::make(&folder).context("certificates")?;
-    images::make(&folder).context("images")
+    images::make(&folder).context("images")?;
+    let own = folder.join(IMAGE);
+    ensure!(own.is_file(), "{} is missing: cargo xtask image --tar {0}", own.display());
+    Ok(())
 }
