@@ -280,6 +280,12 @@ impl Ipam {
         self.outbox.pop_front()
     }
 
+    /// Whether requests wait.
+    #[must_use]
+    pub fn is_waited_for(&self) -> bool {
+        !self.queue.is_empty()
+    }
+
     /// The next answered request.
     pub fn poll_reply(&mut self) -> Option<(RequestId, Reply)> {
         self.replies.pop_front()

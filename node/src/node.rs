@@ -433,12 +433,15 @@ impl Node {
             self.ipam.handle_fact(&fact, self.now.mono, self.now.wall);
             self.dirty = true;
         }
-        while let Some(action) = self.watch.poll_action() {
-            self.effects.push_back(Effect::Store(action));
-        }
         self.tell_reachability();
         self.pods.turn(self.now);
         self.drain_ipam();
+        if self.ipam.is_waited_for() {
+            self.watch.hurry(self.now.mono);
+        }
+        while let Some(action) = self.watch.poll_action() {
+            self.effects.push_back(Effect::Store(action));
+        }
         self.drain_replies();
         let owned: BTreeSet<Prefix> = self.ipam.blocks().keys().copied().collect();
         if owned != self.owned {

@@ -130,6 +130,16 @@ impl Watch {
         self.update_state(now);
     }
 
+    /// Somebody waits for what the store holds: lists that were only put off to be spread over the fleet begin now. Those that
+    /// failed are paced as before.
+    pub fn hurry(&mut self, now: Duration) {
+        for at in 0..self.tracks.len() {
+            if self.tracks.get(at).is_some_and(|t| matches!(t.stage, Stage::WaitToList { .. }) && t.is_put_off) {
+                self.list(at, now);
+            }
+        }
+    }
+
     /// The next thing for the driver to do.
     pub fn poll_action(&mut self) -> Option<WatchAction> {
         self.actions.pop_front()
@@ -156,6 +166,7 @@ impl Watch {
         let id = self.fresh_id();
         let Some(track) = self.tracks.get_mut(at) else { return };
         track.stage = Stage::Listing { id, deadline: now + PATIENCE };
+        track.is_put_off = false;
         self.actions.push_back(WatchAction::List { id, prefix: track.prefix.clone() });
     }
 
@@ -235,6 +246,7 @@ impl Watch {
         let pause = self.back_off(at);
         let Some(track) = self.tracks.get_mut(at) else { return };
         track.cancelled = if cancelled { track.cancelled.saturating_add(1) } else { 0 };
+        track.is_put_off = compacted;
         track.stage = if compacted {
             Stage::WaitToList { until: now + spread.max(pause) }
         } else if track.cancelled > CANCELLED_BEFORE_LIST {

@@ -6,6 +6,8 @@ use super::*;
 use crate::memory::{Compacted, Memory};
 use crate::txn::{Change, Txn};
 
+mod away;
+
 const PREFIXES: [&str; 2] = ["/a/", "/b/"];
 
 fn watch() -> Watch {
@@ -103,35 +105,6 @@ fn a_broken_watch_freezes_and_resumes_without_a_list() {
     watch.handle_event(WatchEvent::Started { id, revision: 9 }, at);
     assert_eq!(keys(&facts(&mut watch)), ["in sync"]);
     assert_eq!(watch.state().last_error, None);
-}
-
-#[test]
-fn a_store_that_is_away_for_long_is_not_listed_when_it_is_back() {
-    let mut store = Memory::new();
-    put(&mut store, "/a/1", "x");
-    for (reason, lists) in
-        [(WatchEnd::Disconnected("nobody is there".into()), false), (WatchEnd::Cancelled("no".into()), true)]
-    {
-        let mut watch = watch();
-        let mut id = serve(&mut watch, &store, Duration::ZERO)[0].0;
-        let mut now = Duration::ZERO;
-        let mut listed = false;
-        while now < Duration::from_secs(120) {
-            watch.handle_event(WatchEvent::Ended { id, reason: reason.clone() }, now);
-            now = watch.poll_timeout().unwrap().0;
-            watch.handle_timeout(now);
-            let asked = actions(&mut watch);
-            match asked[..] {
-                [WatchAction::Watch { id: next, .. }] => id = next,
-                [WatchAction::List { .. }] => {
-                    listed = true;
-                    break;
-                }
-                _ => panic!("{asked:?}"),
-            }
-        }
-        assert_eq!(listed, lists, "{reason:?}");
-    }
 }
 
 #[test]

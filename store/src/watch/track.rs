@@ -62,6 +62,8 @@ pub(super) struct Track {
     pub(super) fresh: bool,
     /// Failures since the last success.
     pub(super) failures: u32,
+    /// The list that is waited for did not fail: it comes later so that not all nodes list at once.
+    pub(super) is_put_off: bool,
     /// Watches in a row that the store cancelled.
     pub(super) cancelled: u32,
     /// When everything is read again.
@@ -86,6 +88,7 @@ impl Track {
             stage: Stage::WaitToList { until: Duration::ZERO },
             fresh: false,
             failures: 0,
+            is_put_off: false,
             cancelled: 0,
             relist_at: Duration::MAX,
             reset_suspected: false,
