@@ -46,9 +46,10 @@ impl Rest {
         (self.from..self.until).contains(&Instant::now())
     }
 
-    /// How many containers a node wants meanwhile: so few that it needs one block, or that it borrows nowhere.
+    /// How many containers a node wants meanwhile: none, because addresses are taken from all of its blocks in turn; or so few
+    /// that it borrows nowhere.
     const fn most(node: usize) -> u64 {
-        if node < RESTING { 2 } else { 10 }
+        if node < RESTING { 0 } else { 10 }
     }
 }
 

@@ -20,8 +20,9 @@ const LATE_MAX: Duration = Duration::from_secs(5);
 const PARTS: u32 = 4;
 /// A member that tells other things and yet does not answer is given up after this many times of patience.
 const AT_MOST: u32 = 20;
-/// The least and the most that counts as unusually long.
-const UNUSUAL: (Duration, Duration) = (Duration::from_secs(3), Duration::from_secs(30));
+/// The least and the most that counts as unusually long. etcd gives up itself what it could not commit within 7 s, and says so
+/// (`Config.ReqTimeout` with the usual election timeout).
+const UNUSUAL: (Duration, Duration) = (Duration::from_secs(8), Duration::from_secs(30));
 /// How often patience is doubled at most.
 const STRAIN_MAX: u32 = 3;
 
