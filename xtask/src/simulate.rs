@@ -52,7 +52,11 @@ pub(crate) fn run(asked: &Simulate) -> Result<ExitCode> {
         if let Some(kind) = asked.kind {
             command.env("PETIOLE_KIND", if matches!(kind, Kind::Nodes) { "nodes" } else { "migration" });
         }
-        command.args(["test", "--release", "--package", "petiole-ipam", "--lib", "simulation", "--", "--nocapture"]);
+        let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        command.env("PETIOLE_THREADS", threads.to_string());
+        command.args(["test", "--profile", "simulate", "--package", "petiole-ipam", "--lib", "simulation"]);
+        // One kind after the other, each on all processors.
+        command.args(["--", "--nocapture", "--test-threads", "1"]);
         run::must(&mut command, &format!("{seeds} seeds of clusters of allocators"))?;
     }
     Ok(ExitCode::SUCCESS)

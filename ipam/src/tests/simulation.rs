@@ -1,6 +1,9 @@
 //! Whole clusters under fire, each decided by one seed: lag, lost and late answers, broken watches, compaction, crashes between
 //! any two steps, nodes that are forgotten and come back, and nodes that still run Calico.
 
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use super::calico::Calico;
 use super::*;
 use crate::check::{Finding, Found, check};
@@ -56,7 +59,12 @@ impl Cluster {
     fn new(seed: u64, kind: Kind) -> Self {
         let with_calico = kind == Kind::Migration;
         let mut world = World::seeded(seed);
-        let size = if world.below(32) == 0 { 50 } else { [5, 5, 5, 6, 8, 12][world.below(6)] };
+        // Many small ones, in which more happens to each node, and some of any size up to fifty.
+        let size = match world.below(32) {
+            0 => 50,
+            1..=3 => 13 + world.below(38),
+            _ => [5, 5, 5, 6, 8, 12][world.below(6)],
+        };
         world.lose = [0, 10, 40, 90][world.below(4)];
         let bits = 2 + world.below(5);
         let pools = vec![spec(&format!("10.0.0.0/{}", 30 - bits), 30), spec("fd00::/123", 126)];
@@ -291,39 +299,81 @@ impl Cluster {
     }
 }
 
-fn run(seed: u64, kind: Kind) -> BTreeMap<&'static str, u64> {
+/// How many nodes there were at first, and what happened.
+fn run(seed: u64, kind: Kind) -> (usize, BTreeMap<&'static str, u64>) {
     let mut cluster = Cluster::new(seed, kind);
+    let size = cluster.size() + cluster.calicos.len();
     let deeds = 20 + cluster.world.below(60);
     for _ in 0..deeds {
         cluster.act();
     }
     cluster.settle();
     cluster.judge();
-    cluster.world.tally
+    (size, cluster.world.tally)
 }
 
+/// What came of the seeds so far.
+#[derive(Default)]
+struct Outcome {
+    done: u64,
+    /// How often what happened.
+    seen: BTreeMap<&'static str, u64>,
+    failed: BTreeSet<u64>,
+    /// By how many nodes the cluster had at first, in tens.
+    sizes: BTreeMap<usize, u64>,
+}
+
+/// So many failures end a run: more of them say nothing new.
+const ENOUGH: usize = 10;
+
+#[expect(clippy::disallowed_methods, reason = "a run says how fast it is; nothing in a seed sees this clock")]
 fn run_all(kind: Kind) {
     if asked("PETIOLE_KIND").is_some_and(|asked| asked != kind.name()) {
         return;
     }
     let (first, seeds) = (number("PETIOLE_FIRST_SEED", 0), number("PETIOLE_SEEDS", 60));
-    let mut seen: BTreeMap<&str, u64> = BTreeMap::new();
-    let mut failed = Vec::new();
-    for seed in first..first + seeds {
-        match std::panic::catch_unwind(|| run(seed, kind)) {
-            Ok(tally) => tally.into_iter().for_each(|(what, n)| *seen.entry(what).or_default() += n),
-            Err(_) => failed.push(seed),
+    let (next, outcome) = (AtomicU64::new(first), Mutex::new(Outcome::default()));
+    let (start, name) = (std::time::Instant::now(), kind.name());
+    let work = || {
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= first + seeds || outcome.lock().unwrap().failed.len() >= ENOUGH {
+                return;
+            }
+            let result = std::panic::catch_unwind(|| run(seed, kind));
+            let mut outcome = outcome.lock().unwrap();
+            match result {
+                Ok((size, tally)) => {
+                    *outcome.sizes.entry(size / 10 * 10).or_default() += 1;
+                    tally.into_iter().for_each(|(what, n)| *outcome.seen.entry(what).or_default() += n);
+                }
+                Err(_) => {
+                    println!(
+                        "{name}: seed {seed} failed; cargo xtask simulate ipam --kind {name} --first {seed} --seeds 1"
+                    );
+                    outcome.failed.insert(seed);
+                }
+            }
+            outcome.done += 1;
+            if outcome.done.is_multiple_of(1_000) {
+                let rate = outcome.done as f64 / start.elapsed().as_secs_f64();
+                let (done, left) = (outcome.done, (seeds - outcome.done) as f64 / rate / 60.0);
+                println!(
+                    "{name}: {done} of {seeds} seeds, {rate:.0} a second, {left:.0} min left, failed: {:?}",
+                    outcome.failed
+                );
+            }
         }
-        let done = seed + 1 - first;
-        if done % 1_000 == 0 {
-            println!("{}: {done} of {seeds} seeds, failed: {failed:?}", kind.name());
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..number("PETIOLE_THREADS", 1) {
+            scope.spawn(work);
         }
-        if failed.len() == 10 {
-            break;
-        }
-    }
-    println!("{}: from seed {first}, {seeds} seeds; {seen:?}", kind.name());
-    assert!(failed.is_empty(), "{}: seeds {failed:?}", kind.name());
+    });
+    let Outcome { done, seen, failed, sizes } = outcome.into_inner().unwrap();
+    let time = start.elapsed().as_secs_f64();
+    println!("{name}: from seed {first}, {done} of {seeds} seeds in {time:.1} s; nodes at first {sizes:?}; {seen:?}");
+    assert!(failed.is_empty(), "{name}: seeds {failed:?}");
 }
 
 #[test]
