@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Read;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -215,7 +216,11 @@ impl Drivers {
         let bfd = Bfd::new(seed()?, clock, inputs.clone()).context("cannot make an event descriptor")?;
         let discovery = Discovery::new(inputs.clone());
         let operators = Operators::new(inputs.clone());
-        let cni = Desk::new(inputs.clone());
+        let own = settings.node.addresses.iter().find_map(|prefix| match prefix.addr() {
+            IpAddr::V4(addr) => Some(addr),
+            IpAddr::V6(_) => None,
+        });
+        let cni = Desk::new(inputs.clone(), own);
         tokio::spawn(cni::serve(plugins, cni.clone()));
         let pods = Pods::new(cni.clone(), records, inputs.clone());
         let heart = Arc::new(Heart::new(clock));

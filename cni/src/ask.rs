@@ -79,6 +79,7 @@ fn order(env: &dyn Fn(&str) -> Option<String>, called: &str, stdin: &[u8], spec:
         version: VERSION,
         command,
         mode,
+        under: conf.under(mode)?,
         network,
         container,
         interface,

@@ -147,6 +147,15 @@ impl Conf {
         }
     }
 
+    /// The plugin that wants addresses, if one does.
+    ///
+    /// # Errors
+    /// [`Code::CONFIG`] where `type` is no text.
+    pub fn under(&self, mode: Mode) -> Result<Option<String>, Failure> {
+        let kind = text(&self.0, "type")?;
+        Ok(kind.filter(|_| mode == Mode::Ipam).map(str::to_owned))
+    }
+
     /// `socket`: where the agent listens.
     ///
     /// # Errors

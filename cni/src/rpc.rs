@@ -36,6 +36,9 @@ pub struct Request {
     pub command: Command,
     /// Who asks: the runtime, or another plugin for addresses alone.
     pub mode: Mode,
+    /// The plugin that wants addresses in [`Mode::Ipam`]: `type` of the configuration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub under: Option<String>,
     /// The name of the network, from the configuration: `name`.
     pub network: String,
     /// `CNI_CONTAINERID`: not empty but for STATUS and GC.

@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 #[path = "pods/alone.rs"]
 mod alone;
+#[path = "pods/delegated.rs"]
+mod delegated;
 #[path = "pods/preparing.rs"]
 mod preparing;
 
@@ -226,6 +228,7 @@ fn pods_of_two_racks_reach_each_other_and_the_leaf_sees_blocks_only() -> Result<
         four.ping(client)?;
     }
     ensure!(tables(&lab)? == before, "the leaves' tables changed with pods");
+    delegated::reach_all(&lab, &plugin, &fours)?;
     for pod in [&one, &four] {
         pod.cni("DEL")?;
         let links = pod.node.sh("ip -o link | grep -c ': pet' || true")?;

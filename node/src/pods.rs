@@ -34,10 +34,12 @@ mod join;
 mod latency;
 mod repair;
 mod steps;
+mod subnet;
 mod types;
 mod witness;
 
 pub(crate) use join::ipam_settings;
+pub use subnet::subnet_with;
 pub(crate) use types::MARK;
 pub use types::{
     Attach, Attachment, CniAnswer, CniFailure, CniFault, CniId, CniReply, CniRequest, Endpoint, EndpointState,

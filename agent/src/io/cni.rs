@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::net::Ipv4Addr;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -31,6 +32,8 @@ pub struct Desk(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     inputs: mpsc::Sender<Input>,
+    /// The node's own address: what pods under `ptp` take for their router.
+    router: Option<Ipv4Addr>,
     waiting: Mutex<BTreeMap<CniId, Waiting>>,
     next: AtomicU64,
 }
@@ -44,8 +47,8 @@ struct Waiting {
 impl Desk {
     /// A desk that puts requests on this channel.
     #[must_use]
-    pub fn new(inputs: mpsc::Sender<Input>) -> Self {
-        Self(Arc::new(Inner { inputs, waiting: Mutex::default(), next: AtomicU64::new(0) }))
+    pub fn new(inputs: mpsc::Sender<Input>, router: Option<Ipv4Addr>) -> Self {
+        Self(Arc::new(Inner { inputs, router, waiting: Mutex::default(), next: AtomicU64::new(0) }))
     }
 
     /// The node's answer; the namespace is closed with it, once nothing works in it any more.
@@ -110,9 +113,9 @@ async fn attend(mut stream: UnixStream, desk: &Desk) -> io::Result<()> {
     let response = match read? {
         Err(failure) => Response::Failed(failure),
         Ok((request, netns)) => {
-            let mode = request.mode;
-            let interface = request.interface.clone();
-            answer::response(desk.ask(asked(request), netns).await, mode, &interface)
+            let (mode, under, interface) = (request.mode, request.under.clone(), request.interface.clone());
+            let router = desk.0.router.filter(|_| under.as_deref() == Some("ptp"));
+            answer::response(desk.ask(asked(request), netns).await, mode, router, &interface)
         }
     };
     let frame = rpc::encode(&response).map_err(io::Error::other)?;

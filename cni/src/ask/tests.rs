@@ -187,6 +187,7 @@ fn a_request_has_what_the_runtime_said() {
         version: VERSION,
         command: Command::Add,
         mode: Mode::Wire,
+        under: None,
         network: "pods".into(),
         container: "container-1".into(),
         interface: "eth0".into(),
@@ -238,7 +239,8 @@ fn wiring_comes_first_in_a_chain() {
     assert!(failure.msg.contains("first plugin"), "{failure}");
     conf["type"] = json!("ptp");
     conf["ipam"] = json!({ "type": "petiole" });
-    assert_eq!(ask_with(&environment("ADD"), &conf).request.mode, Mode::Ipam);
+    let request = ask_with(&environment("ADD"), &conf).request;
+    assert_eq!((request.mode, request.under.as_deref()), (Mode::Ipam, conf["type"].as_str()));
 }
 
 #[test]

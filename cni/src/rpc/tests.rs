@@ -48,17 +48,19 @@ fn request() -> impl Strategy<Value = Request> {
     ];
     let mode = prop_oneof![Just(Mode::Wire), Just(Mode::Ipam)];
     let valid = any::<(String, String)>().prop_map(|(container, interface)| Attachment { container, interface });
-    let names = (any::<String>(), any::<String>(), any::<String>(), any::<Option<String>>(), option::of(pod()));
+    let texts = (any::<Option<String>>(), any::<Option<String>>());
+    let names = (any::<String>(), any::<String>(), any::<String>(), texts, option::of(pod()));
     let wishes = (any::<Vec<IpAddr>>(), option::of(mac()), any::<Option<u32>>(), vec(any::<String>(), 0..3));
     let rest = (option::of(previous()), vec(valid, 0..3), any::<u64>(), any::<u32>());
     (command, mode, names, wishes, rest).prop_map(|(command, mode, names, wishes, rest)| {
-        let (network, container, interface, netns, pod) = names;
+        let (network, container, interface, (under, netns), pod) = names;
         let (ips, mac, mtu, pools) = wishes;
         let (prev, valid, patience_ms, version) = rest;
         Request {
             version,
             command,
             mode,
+            under,
             network,
             container,
             interface,

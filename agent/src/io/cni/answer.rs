@@ -4,22 +4,29 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use petiole_cni::rpc::{Added, Address, Code, Failure, Interface, Mode, Response, Route};
 use petiole_cni::{Cidr, Mac};
-use petiole_node::pods::{CniAnswer, CniFailure, CniFault, CniReply, Endpoint, GATEWAY_V4, GATEWAY_V6, HOST_MAC};
+use petiole_node::pods::{
+    CniAnswer, CniFailure, CniFault, CniReply, Endpoint, GATEWAY_V4, GATEWAY_V6, HOST_MAC, subnet_with,
+};
 
-/// The answer to a request that came in this mode, about an interface of this name.
-pub(super) fn response(reply: CniReply, mode: Mode, interface: &str) -> Response {
+/// The answer to a request that came in this mode, about an interface of this name. Other plugins take an IPv4 gateway only out
+/// of the address's own subnet: for those that route all the same, `router` is one, and the subnet reaches so far.
+pub(super) fn response(reply: CniReply, mode: Mode, router: Option<Ipv4Addr>, interface: &str) -> Response {
     match reply {
         Ok(CniAnswer::Done) => Response::Done,
-        Ok(CniAnswer::Added(endpoint)) => Response::Added(added(&endpoint, mode, interface)),
+        Ok(CniAnswer::Added(endpoint)) => Response::Added(added(&endpoint, mode, router, interface)),
         Err(CniFailure { kind, words }) => Response::Failed(Failure::new(code(kind), words)),
     }
 }
 
-fn added(endpoint: &Endpoint, mode: Mode, interface: &str) -> Added {
+fn added(endpoint: &Endpoint, mode: Mode, router: Option<Ipv4Addr>, interface: &str) -> Added {
     let wired = mode == Mode::Wire;
     let hosts = endpoint.addresses.iter().map(|a| {
         let (length, gateway, any) = match a {
-            IpAddr::V4(_) => (32, IpAddr::V4(GATEWAY_V4), IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
+            IpAddr::V4(addr) => {
+                let routed = router.and_then(|router| Some((subnet_with(*addr, router)?, router)));
+                let (length, gateway) = routed.filter(|_| !wired).unwrap_or((32, GATEWAY_V4));
+                (length, IpAddr::V4(gateway), IpAddr::V4(Ipv4Addr::UNSPECIFIED))
+            }
             IpAddr::V6(_) => (128, IpAddr::V6(GATEWAY_V6), IpAddr::V6(Ipv6Addr::UNSPECIFIED)),
         };
         (*a, length, gateway, any)
