@@ -7,7 +7,10 @@ use petiole_store::value::{Affinity, AffinityState, Attribute, Block, Field, Han
 use super::*;
 
 pub(super) struct Calico {
+    /// Empty once the node is one of ours.
     pub(super) name: String,
+    /// The node's name, whoever runs on it.
+    pub(super) home: String,
     pool: Prefix,
     size: u8,
     job: Option<Job>,
@@ -36,8 +39,8 @@ enum Job {
 
 impl Calico {
     pub(super) fn new(name: &str, pool: PoolSpec) -> Self {
-        let (name, pool, size) = (name.to_owned(), pool.cidr, pool.block_size);
-        Self { name, pool, size, job: None, holds: BTreeMap::new(), unsure: BTreeSet::new() }
+        let (name, home, pool, size) = (name.to_owned(), name.to_owned(), pool.cidr, pool.block_size);
+        Self { name, home, pool, size, job: None, holds: BTreeMap::new(), unsure: BTreeSet::new() }
     }
 
     pub(super) const fn is_idle(&self) -> bool {

@@ -199,17 +199,28 @@ impl Cluster {
                 }
                 2 => {
                     let n = self.world.below(self.size());
-                    if self.world.is_alive(n) && n > 0 {
+                    let name = self.world.node(n).name.clone();
+                    // Calico does not say that a node which was gone for good is there again: ours has to.
+                    let is_gone =
+                        self.world.keys("/petiole/v1/forgotten/").iter().any(|(key, ..)| key.ends_with(&name));
+                    if self.world.is_alive(n) && n > 0 && !is_gone {
                         self.hear();
                         let unanswered = self.world.remove(n);
                         self.lost(n, unanswered);
-                        let name = self.world.node(n).name.clone();
                         self.calicos.push(Calico::new(&name, self.pools[0]));
                     }
                 }
+                3 => {
+                    let n = self.world.below(self.size());
+                    self.forget(n);
+                }
+                4 => {
+                    let n = self.world.below(self.size());
+                    self.come_back(n);
+                }
                 _ if calico.name.is_empty() => return,
-                3..=5 if calico.is_idle() => calico.release(&handle, &self.world),
-                6 if calico.is_idle() => calico.give_back(&self.world),
+                5..=7 if calico.is_idle() => calico.release(&handle, &self.world),
+                8 if calico.is_idle() => calico.give_back(&self.world),
                 _ if calico.is_idle() => calico.assign(&handle),
                 _ => calico.step(&mut self.world),
             }

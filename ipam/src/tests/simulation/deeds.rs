@@ -83,19 +83,23 @@ impl Cluster {
     }
 
     /// A node breaks for good, its pods with it, and an operator says so.
-    fn forget(&mut self, n: usize) {
+    pub(super) fn forget(&mut self, n: usize) {
         if n == 0 || !self.world.is_alive(n) {
             return;
         }
         self.hear();
         let unanswered = self.world.remove(n);
         self.lost(n, unanswered);
-        for pod in 0..6 {
-            let handle = format!("n{n}p{pod}");
+        let name = self.world.node(n).name.clone();
+        // It may have been another's before, whose pods stayed.
+        let lives: Vec<usize> = (0..self.size()).filter(|i| self.world.node(*i).name == name).collect();
+        for handle in lives.iter().flat_map(|i| (0..6).map(move |pod| format!("n{i}p{pod}"))) {
             self.holds.remove(&handle);
             self.unsure.insert((n, handle));
         }
-        let name = self.world.node(n).name.clone();
+        for calico in self.calicos.iter_mut().filter(|c| c.home == name) {
+            calico.unsure.extend(std::mem::take(&mut calico.holds).into_keys());
+        }
         // The first that an agent writes is bound to nothing of its own. It is no later than the operator.
         self.world.be_punctual_with(&Key::life(&name).to_string());
         let wall = self.world.wall();
@@ -104,7 +108,7 @@ impl Cluster {
     }
 
     /// A node that was gone for good is there again; its runtime gives back what its pods held.
-    fn come_back(&mut self, n: usize) {
+    pub(super) fn come_back(&mut self, n: usize) {
         if self.gone.remove(&n) {
             self.world.crash(n);
         }
