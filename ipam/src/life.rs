@@ -32,7 +32,7 @@ struct Standing {
     since: Revision,
     /// As it was last written.
     at: Revision,
-    /// Blocks that then were as they were known.
+    /// Blocks that then, or later, were as they were known.
     bound: BTreeSet<Prefix>,
 }
 
@@ -65,6 +65,9 @@ impl Life {
 
     /// Takes in what a transaction wrote or found.
     pub(crate) fn learn(&mut self, txn: &Txn, outcome: &TxnOutcome) {
+        if let Some(standing) = self.standing.as_mut().filter(|s| outcome.succeeded && outcome.revision >= s.since) {
+            standing.bound.extend(txn.when.iter().filter_map(guarded_block).map(|(cidr, _)| cidr));
+        }
         let ops = if outcome.succeeded { &txn.then } else { &txn.otherwise };
         let Some((_, result)) = ops.iter().zip(&outcome.results).find(|(op, _)| op.key() == self.key) else { return };
         match (&mut self.standing, result) {
@@ -99,6 +102,20 @@ impl Ipam {
         let has_any = self.view.my_affinities().next().is_some() || self.relied_on().next().is_some();
         if (has_any || !self.queue.is_empty()) && !self.is_life_beginning() && self.is_ready(Slot::Life) {
             self.submit(Slot::Life, Txn::new());
+        }
+    }
+
+    /// Looks whether blocks that the beginning of this life was not bound to are as they are known: an earlier life may have
+    /// claimed one just before, or there were too many.
+    pub(crate) fn make_sure(&mut self) {
+        if !self.is_ready(Slot::Life) {
+            return;
+        }
+        let unsure = self.relied_on().filter(|(cidr, at)| !self.is_known_in_this_life(*cidr, *at)).take(MAX_BOUND);
+        let unsure: Vec<(String, Revision)> = unsure.map(|(cidr, at)| (Key::Block(cidr).to_string(), at)).collect();
+        if !unsure.is_empty() {
+            let look = |txn: Txn, (key, at): &(String, Revision)| txn.unchanged(key, *at).otherwise_get(key);
+            self.submit(Slot::Life, unsure.iter().fold(Txn::new(), look));
         }
     }
 

@@ -42,6 +42,7 @@ impl Ipam {
             self.begin_life();
             return;
         }
+        self.make_sure();
         // Requests may find that another block is wanted, and a claim that there is none, which answers the requests.
         for _ in 0..2 {
             self.plan_claims();

@@ -117,6 +117,33 @@ fn a_block_that_a_dead_agent_was_giving_back_is_announced_only_when_it_surely_st
     assert_eq!(announced, stored);
 }
 
+/// A worker whose claim of a second block is on its way, and nothing else.
+fn claiming(seed: u8) -> Option<(World, usize)> {
+    let mut world = World::new(seed);
+    let n = world.worker("worker1", &[spec(POOL, 26)]);
+    world.run();
+    for i in 0..64 {
+        answer(&mut world, n, pod(&format!("p{i}")));
+        if world.is_claiming(n) {
+            return Some((world, n));
+        }
+    }
+    None
+}
+
+#[test]
+fn a_block_that_a_dead_agent_claims_while_the_next_begins_is_announced() {
+    let (mut world, n) = (0..=u8::MAX).find_map(claiming).unwrap();
+    world.crash(n);
+    world.put("/calico/ipam/v2/config", r#"{"auto_allocate_blocks":false}"#);
+    until(&mut world, |w| w.is_sending(n));
+    world.be_punctual();
+    assert_eq!((owned(&world, n).len(), world.blocks().len()), (0, 2));
+    world.run();
+    assert_eq!(owned(&world, n).len(), 2);
+    world.check();
+}
+
 #[test]
 fn a_life_begins_with_the_first_claim_or_by_itself_and_only_once() {
     let (mut world, n) = one();

@@ -95,6 +95,12 @@ impl World {
         self.nodes[n].asked.iter().any(|asked| matches!(asked, Asked::Txn(..)))
     }
 
+    /// Whether a claim is on its way to the store.
+    pub(in crate::tests) fn is_claiming(&self, n: usize) -> bool {
+        let is_affinity = |op: &Op| op.key().starts_with("/calico/ipam/v2/host/");
+        self.nodes[n].asked.iter().any(|a| matches!(a, Asked::Txn(_, txn) if txn.then.iter().any(is_affinity)))
+    }
+
     /// Carries out all that was sent and never answered and writes this key.
     pub(in crate::tests) fn be_punctual_with(&mut self, key: &str) {
         for txn in std::mem::take(&mut self.late) {
