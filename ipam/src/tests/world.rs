@@ -44,6 +44,8 @@ pub(super) struct World {
     strict: bool,
     /// Transactions that were given up as lost, and are carried out later.
     late: Vec<Txn>,
+    /// What agents that died were asked, for as long as something may come late of it.
+    unanswered: Vec<Ask>,
     /// How often what happened.
     pub(super) tally: BTreeMap<&'static str, u64>,
     /// Who owned what at any revision, to see that nothing was ever owned by two.
@@ -61,6 +63,7 @@ impl World {
             lose: 0,
             strict: false,
             late: Vec::new(),
+            unanswered: Vec::new(),
             tally: BTreeMap::new(),
             owners: BTreeMap::new(),
         }

@@ -33,7 +33,11 @@ impl World {
         node.alive = true;
         node.streams.clear();
         node.answers.clear();
-        node.asks.clear();
+        let unanswered = std::mem::take(&mut node.asks).into_values();
+        if self.late.is_empty() {
+            self.unanswered.clear();
+        }
+        self.unanswered.extend(unanswered);
         node.replies.clear();
         self.drain(n);
         handles
@@ -215,8 +219,8 @@ impl World {
                 matches!(ask, Ask::Release(ReleaseTarget::Handle(h)) if old.handle_id.get() == Some(h))
                     || matches!(ask, Ask::Release(ReleaseTarget::Address(a)) if after.address(ordinal) == Some(*a))
             };
-            let is_same =
-                old.handle_id == new.handle_id || self.nodes.iter().flat_map(|n| n.asks.values()).any(is_back);
+            let mut asks = self.nodes.iter().flat_map(|n| n.asks.values()).chain(&self.unanswered);
+            let is_same = old.handle_id == new.handle_id || asks.any(is_back);
             assert!(is_same, "ordinal {ordinal} of {}: {:?}, then {:?}", after.cidr, old.handle_id, new.handle_id);
         }
     }
