@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use petiole_labtests::{Binaries, Netns, Signal, Spawned, check, eventually};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -362,7 +362,7 @@ fn faults(ground: &mut Ground) -> Result<()> {
     }
     ground.says("the database of etcd has reached its quota")?;
     let waiting = ground.netns()?;
-    let refused = ground.cni("ADD", &waiting).expect_err("an address was given that etcd does not know");
+    let Err(refused) = ground.cni("ADD", &waiting) else { bail!("an address was given that etcd does not know") };
     ensure!(format!("{refused:#}").contains("quota"), "{refused:#}");
     let released = ground.pods.keys().next().cloned().context("no pod")?;
     ground.cni("DEL", &released).context("while nothing can be written")?;
