@@ -40,6 +40,8 @@ impl Ipam {
             // A claim begins it along the way.
             self.plan_claims();
             self.begin_life();
+            // What a forgotten node held is freed by the operator's word, which no life of this node has to bear out.
+            self.plan_reclaims();
             return;
         }
         self.make_sure();

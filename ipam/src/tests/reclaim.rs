@@ -69,6 +69,26 @@ fn a_forgotten_nodes_things_are_freed_once_after_the_grace_time() {
 }
 
 #[test]
+fn a_node_that_holds_nothing_frees_what_a_forgotten_node_held() {
+    let mut world = World::new(1);
+    let pools = [spec("10.0.0.0/30", 30)];
+    let (holder, other) = (world.worker("n0", &pools), world.worker("n1", &pools));
+    // Whichever is first takes the only block.
+    world.run();
+    let (gone, peer) = if owned(&world, holder).is_empty() { (other, holder) } else { (holder, other) };
+    let name = world.node(gone).name.clone();
+    world.kill(gone);
+    world.transact(&forget(&name, Vec::new(), 1_795_360_224_000_000_000));
+    world.run();
+    assert_eq!(world.revision_of(&Key::life(&world.node(peer).name)), None, "it never had anything to write");
+    let (now, wall) = (world.now(), world.wall());
+    world.node_mut(peer).ipam.handle_reachable(Some(&BTreeSet::new()), now, wall);
+    world.pass(Duration::from_secs(200));
+    assert_eq!(world.keys("/petiole/v1/forgotten/"), [], "the note goes last");
+    assert_eq!(world.revision_of(&Key::life(&name)), None);
+}
+
+#[test]
 fn nothing_is_asked_of_the_store_before_the_grace_time_is_over() {
     let mut world = gone(1);
     world.transact(&forget("n0", Vec::new(), 1));
