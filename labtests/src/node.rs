@@ -163,7 +163,7 @@ impl NodeHandle {
         let identity = pid.ok_or_else(|| anyhow!("{}: service `{service}` is not running", self.record.name))?;
         procs::signal(identity.pid, signal);
         let what = format!("{}: {service} ends", self.record.name);
-        eventually(Duration::from_secs(10), &what, || check(!identity.alive(), "it runs"))
+        eventually(Duration::from_secs(30), &what, || check(!identity.alive(), "it runs"))
     }
 
     /// Starts a service that ended: nothing starts again by itself.
