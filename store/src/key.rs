@@ -24,6 +24,7 @@ pub const OWN_PREFIX: &str = "/petiole/v1/";
 pub const FORGOTTEN_PREFIX: &str = "/petiole/v1/forgotten/";
 
 const FORGOTTEN: &str = "forgotten/";
+const NODE_OBJECTS: &str = "node-objects/";
 const LIVES: &str = "lives/";
 
 const BLOCKS_PREFIX: &str = "/calico/ipam/v2/assignment/";
@@ -178,6 +179,12 @@ impl Key {
     #[must_use]
     pub fn life(node: &str) -> Self {
         Self::Own(format!("{LIVES}{node}"))
+    }
+
+    /// The key by which a node says which object of the Kubernetes API is its own.
+    #[must_use]
+    pub fn node_object(node: &str) -> Self {
+        Self::Own(format!("{NODE_OBJECTS}{node}"))
     }
 
     /// The node that this key says is gone for good.

@@ -1,5 +1,6 @@
 //! The store: an etcd cluster, or a file of this node's own. Both take the same orders and give the same answers.
 
+mod alarms;
 mod diagnosis;
 mod embedded;
 mod etcd;
@@ -8,6 +9,7 @@ mod login;
 mod members;
 mod pulse;
 mod quiet;
+mod spread;
 mod words;
 
 use std::path::Path;

@@ -9,6 +9,8 @@
 mod auth;
 mod cluster;
 mod faults;
+#[path = "../ports/mod.rs"]
+mod ports;
 mod tls;
 
 use std::time::{Duration, Instant};
@@ -237,7 +239,7 @@ async fn a_cancelled_watch_is_silent() {
 
 #[tokio::test]
 async fn nobody_there_is_refused_in_words() {
-    let endpoint = format!("http://127.0.0.1:{}", cluster::free_port());
+    let endpoint = format!("http://127.0.0.1:{}", ports::free_port());
     let mut rig = Rig::of(vec![endpoint.clone()]);
     let refused = rig.txn(Txn::default()).await;
     let words = format!("{endpoint} refused the connection: nothing listens there");

@@ -8,10 +8,8 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use petiole_node::Input;
-use tokio::sync::{Mutex, mpsc};
-
 use super::members::{Member, Members, PATIENCE_ALONE};
+use super::spread::pause;
 use super::words;
 
 /// Between two questions while nothing else is asked: 0.8 to 1.2 times this.
@@ -70,43 +68,6 @@ async fn answer<T>(member: &Member, members: &Members, answer: impl Future<Outpu
         biased;
         answer = member.pulse.unless_silent(answer, members.strain.patience(PATIENCE_ALONE)) => answer,
         () = members.another_than(&member.endpoint) => None,
-    }
-}
-
-/// Somewhere between two durations, the same for the same node and round.
-pub(super) fn pause(spread: u64, round: u64, from: Duration, to: Duration) -> Duration {
-    let span = u64::try_from(to.saturating_sub(from).as_millis()).unwrap_or(u64::MAX);
-    from + Duration::from_millis(mix(spread ^ mix(round)) % span.max(1))
-}
-
-/// The finalizer of SplitMix64.
-const fn mix(x: u64) -> u64 {
-    let x = x.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    x ^ (x >> 31)
-}
-
-/// The alarms of the cluster: etcd says them with each status, and every client hears of the change.
-#[derive(Clone)]
-pub(super) struct Alarms {
-    inputs: mpsc::Sender<Input>,
-    told: Arc<Mutex<String>>,
-}
-
-impl Alarms {
-    pub(super) fn new(inputs: mpsc::Sender<Input>) -> Self {
-        Self { inputs, told: Arc::default() }
-    }
-
-    /// What a member says is wrong, if that is news.
-    pub(super) async fn report(&self, member: &str, errors: &[String]) {
-        let what = words::alarm(member, errors);
-        let mut told = self.told.lock().await;
-        if *told != what {
-            told.clone_from(&what);
-            let _ = self.inputs.send(Input::Trouble { part: "etcd".to_owned(), what }).await;
-        }
     }
 }
 

@@ -16,7 +16,8 @@ use petiole_node::config::EtcdSettings;
 use tokio::sync::{Mutex, mpsc, watch};
 use tokio::time::Instant;
 
-use super::heartbeat::{self, Alarms};
+use super::alarms::Alarms;
+use super::heartbeat;
 use super::login::{Login, Token, Why};
 use super::pulse::{Pulse, Strain};
 use super::{diagnosis, words};

@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
-use super::heartbeat::pause;
+use super::spread::pause;
 
 /// An answer that takes longer makes one ask whether the member is still there; doubled up to [`LATE_MAX`] for the same answer.
 const LATE: Duration = Duration::from_millis(300);

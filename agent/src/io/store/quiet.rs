@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::heartbeat::pause;
+use super::spread::pause;
 
 /// How long nothing may be heard before the member is asked: 0.8 to 1.2 times this. Two answers are needed to go on from the
 /// first (etcd issue 15220), and etcd is compacted every five minutes in a usual Kubernetes.

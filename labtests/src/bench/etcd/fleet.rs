@@ -62,6 +62,9 @@ impl Fleet {
                 selectors: BTreeMap::new(),
                 labels: BTreeMap::new(),
                 reserved: Vec::new(),
+                grace_time: Duration::from_secs(60),
+                taken: BTreeMap::new(),
+                only_these: false,
             };
             let watched = WATCHED_PREFIXES.iter().copied().chain([FILTERS]).map(str::to_owned).collect();
             let node = OneNode {
