@@ -60,12 +60,13 @@ pub(crate) fn release(block: &mut Block, ordinals: &[u16], by: By, wall: UnixNan
     compact(block);
 }
 
-/// The addresses that have cooled down but are not free yet. A tombstone whose date cannot be read has.
+/// The addresses that have cooled down but are not free yet. A tombstone whose date cannot be read has, and one from so far in the
+/// future that only another clock can have written it: clocks are set, and no address waits for that.
 fn cooled(block: &Block, cooldown: Duration, wall: UnixNanos) -> impl Iterator<Item = u16> {
     let cooldown = u64::try_from(cooldown.as_nanos()).unwrap_or(u64::MAX);
     let has_cooled = move |attribute: &Attribute| {
         let Some(text) = attribute.released_at.get() else { return false };
-        parse_rfc3339(text).is_none_or(|released| released.saturating_add(cooldown) <= wall)
+        parse_rfc3339(text).is_none_or(|released| released.abs_diff(wall) >= cooldown)
     };
     let ordinals = (0u16..).take(block.allocations.len());
     ordinals.filter(move |o| block.attribute(*o).is_some_and(has_cooled))

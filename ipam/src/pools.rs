@@ -1,5 +1,7 @@
 //! Pools: which of them this node may claim from, which are to be created, and why not.
 
+mod change;
+
 use std::collections::BTreeMap;
 
 use petiole_prefix::{Family, Prefix};
@@ -53,6 +55,11 @@ impl Pools {
             } else if let Some(why) = unsupported(pool) {
                 this.refused.insert(name.clone(), why.clone());
                 this.problems.push(Problem::PoolRefused { name: name.clone(), cidr, why });
+            } else if let Some(why) = taken(cidr, settings).filter(|_| not_for_pods(pool).is_none()) {
+                this.refused.insert(name.clone(), why.clone());
+                this.problems.push(Problem::PoolRefused { name: name.clone(), cidr, why });
+            } else if settings.only_these && !settings.pools.iter().any(|spec| spec.cidr == cidr) {
+                this.refused.insert(name.clone(), "the Node object does not name this range (any more)".to_owned());
             } else if let Some(why) = not_for_pods(pool) {
                 // What an operator decided is no problem; `petiole ipam blocks` shows the reason.
                 this.refused.insert(name.clone(), why.to_owned());
@@ -81,7 +88,12 @@ impl Pools {
         for spec in &settings.pools {
             let overlapping = store.iter().find(|(_, p)| p.spec.cidr.overlaps(&spec.cidr));
             match overlapping {
-                None => this.missing.push(*spec),
+                None => match taken(spec.cidr, settings) {
+                    None => this.missing.push(*spec),
+                    Some(why) => {
+                        this.problems.push(Problem::PoolRefused { name: name_for(spec.cidr), cidr: spec.cidr, why });
+                    }
+                },
                 Some((_, pool)) if pool.spec.cidr == spec.cidr => {}
                 Some((name, pool)) => this.problems.push(Problem::SettingsOverlap {
                     settings: spec.cidr,
@@ -179,6 +191,15 @@ fn unsupported(pool: &Pool) -> Option<String> {
         return Some("it asks for natOutgoing, which Petiole does not do: set natOutgoing to false".into());
     }
     None
+}
+
+/// What the addresses of a range are beside pods'.
+fn taken(cidr: Prefix, settings: &IpamSettings) -> Option<String> {
+    let (range, what) = settings.taken.iter().find(|(range, _)| range.overlaps(&cidr))?;
+    Some(format!(
+        "it overlaps {range}, {what}, so that an address would belong to both: give pods a pool of their own, and delete this one once no \
+         pod has an address of it"
+    ))
 }
 
 /// Whether the pool's selector takes this node.

@@ -18,11 +18,8 @@ use crate::slot::Slot;
 use crate::view::node_of;
 use crate::{Flight, Ipam, block};
 
-/// How long a forgotten node must not have been heard of.
-pub(crate) const GRACE: Duration = Duration::from_secs(60);
-
-/// Peers begin up to this much later than the first, so that they are not all in each other's way.
-const SPREAD: Duration = Duration::from_secs(30);
+/// Peers begin up to this share of the grace time later than the first, so that they are not all in each other's way.
+const SPREAD: f64 = 0.5;
 
 /// How many handles one transaction carries.
 const MAX_HANDLES: usize = 50;
@@ -73,10 +70,24 @@ impl Ipam {
                 self.reclaim.quiet.remove(&node);
             } else if !self.reclaim.quiet.contains_key(&node) {
                 let part = f64::from(self.rng.next_u32()) / f64::from(u32::MAX);
-                self.reclaim.quiet.insert(node, now + GRACE + SPREAD.mul_f64(part));
+                self.reclaim.quiet.insert(node, now + self.settings.grace_time.mul_f64(1.0 + SPREAD * part));
                 self.turn(now, wall);
             }
         }
+    }
+
+    /// The nodes that own blocks, with these, but for those that are forgotten.
+    #[must_use]
+    pub fn hosts(&self) -> BTreeMap<&str, Vec<Prefix>> {
+        let mut hosts: BTreeMap<&str, Vec<Prefix>> = BTreeMap::new();
+        for (cidr, entry) in &self.view.blocks {
+            if let Some(Owner::Host(node)) = &entry.owner
+                && !self.view.forgotten.contains_key(node)
+            {
+                hosts.entry(node).or_default().push(*cidr);
+            }
+        }
+        hosts
     }
 
     /// Nodes that are forgotten and still heard of.
@@ -197,6 +208,10 @@ impl Ipam {
         block::collect(&mut block, Duration::from_secs(self.view.config.ip_cooldown_seconds), self.wall);
         if is_owner && is_last {
             let affinity = Key::host_affinity(node, cidr);
+            // Neither absent nor of a known revision: a problem says what to do about it.
+            if self.view.garbage.contains_key(&affinity.to_string()) {
+                return Step::Stuck;
+            }
             txn = match self.view.affinities.get(&(cidr, Owner::Host(node.to_owned()))) {
                 Some(at) => txn.unchanged(&affinity, at.mod_revision).delete(&affinity),
                 None => txn.absent(&affinity),

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use petiole_prefix::{Family, Prefix};
 use petiole_store::Revision;
 use serde::{Deserialize, Serialize};
 
 /// What the configuration says.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct IpamSettings {
     /// This node's name, as it stands in the store.
     pub node: String,
@@ -16,12 +17,34 @@ pub struct IpamSettings {
     pub want_block: bool,
     /// Pools to create where the store has none there.
     pub pools: Vec<PoolSpec>,
+    /// Whether these are all that may be claimed from: they are the ranges that a Node object names.
+    pub only_these: bool,
     /// The node selectors to create them with, by range; those without one are for all nodes.
     pub selectors: BTreeMap<Prefix, String>,
     /// What the node selectors of pools are held against.
     pub labels: BTreeMap<String, String>,
     /// What this node assigns to nobody who does not name it, beside the store's reservations.
     pub reserved: Vec<Prefix>,
+    /// How long a forgotten node must not have been heard of before what it held is freed.
+    pub grace_time: Duration,
+    /// Ranges that are not for pods, each with what it is, such as "the service range of the Kubernetes API".
+    pub taken: BTreeMap<Prefix, String>,
+}
+
+impl Default for IpamSettings {
+    fn default() -> Self {
+        Self {
+            node: String::new(),
+            want_block: false,
+            pools: Vec::new(),
+            only_these: false,
+            selectors: BTreeMap::new(),
+            labels: BTreeMap::new(),
+            reserved: Vec::new(),
+            grace_time: Duration::from_secs(60),
+            taken: BTreeMap::new(),
+        }
+    }
 }
 
 /// A pool that the configuration asks for.
@@ -31,6 +54,18 @@ pub struct PoolSpec {
     pub cidr: Prefix,
     /// The prefix length of its blocks: 20 to 32, or 116 to 128 for IPv6.
     pub block_size: u8,
+}
+
+impl PoolSpec {
+    /// A pool of the whole range, of blocks with 64 addresses, or of one block where it is smaller than that.
+    #[must_use]
+    pub fn of_range(cidr: Prefix) -> Self {
+        let default = match cidr.family() {
+            Family::V4 => 26,
+            Family::V6 => 122,
+        };
+        Self { cidr, block_size: cidr.len().max(default) }
+    }
 }
 
 /// Names a transaction that is under way.
@@ -76,6 +111,9 @@ pub enum AssignError {
     /// The request cannot be right.
     #[error("{0}")]
     BadRequest(String),
+    /// The address that it names is held by another, or cools down.
+    #[error("{0}")]
+    AddressInUse(String),
     /// A value that the request depends on cannot be read.
     #[error("{0}; repair or delete the key, then try again")]
     Garbage(String),

@@ -93,6 +93,24 @@ fn reserved_addresses_are_passed_over() {
 }
 
 #[test]
+fn a_date_that_only_another_clock_can_have_written_keeps_nothing_back() {
+    let key = "/calico/ipam/v2/assignment/ipv4/block/10.0.0.0-30";
+    let (hour, now) = (3_600_000_000_000, 1_795_360_224_000_000_000);
+    for (cooldown, ahead, is_free) in
+        [(0, hour, true), (0, 0, true), (60, hour, true), (60, 59_000_000_000, false), (60, 60_000_000_000, true)]
+    {
+        let cidr = "10.0.0.0/30".parse().unwrap();
+        let mut block = Block::new(cidr, Owner::Host("n".to_owned()), now).unwrap();
+        let ordinal = assign(&mut block, attribute("a"), &[]).unwrap();
+        release(&mut block, &[ordinal], By::Handle, now + ahead);
+        assert_eq!(is_empty(&block, Duration::from_secs(cooldown), now), is_free, "{cooldown} {ahead}");
+        collect(&mut block, Duration::from_secs(cooldown), now);
+        assert_eq!(block.unallocated.len(), if is_free { 4 } else { 3 }, "{cooldown} {ahead}");
+        assert!(Block::decode(key, &block.encode()).is_ok());
+    }
+}
+
+#[test]
 fn an_address_cools_down_before_it_is_free() {
     let second = 1_000_000_000;
     let mut block = Block::new("10.0.0.0/32".parse().unwrap(), Owner::Host("n".into()), 5).unwrap();

@@ -30,6 +30,35 @@ fn names(pools: &[Usable]) -> Vec<&str> {
 }
 
 #[test]
+fn nothing_is_taken_from_a_pool_that_overlaps_what_is_not_for_pods_nor_is_it_made() {
+    let range = |text: &str| text.parse::<Prefix>().unwrap();
+    let pool =
+        |name: &str, cidr: &str| (name.to_owned(), Pool::new(name, range(cidr), 26, String::new(), String::new()));
+    let store = BTreeMap::from([pool("good", "10.1.0.0/24"), pool("services", "10.2.0.0/16")]);
+    let taken = BTreeMap::from([
+        (range("10.2.128.0/20"), "the service range".to_owned()),
+        (range("10.3.0.0/31"), "a link".to_owned()),
+    ]);
+    let spec = PoolSpec { cidr: range("10.3.0.0/24"), block_size: 26 };
+    let found = Pools::of(&store, &IpamSettings { taken, pools: vec![spec], ..IpamSettings::default() });
+    assert_eq!(names(&found.usable), ["good"]);
+    assert!(found.missing.is_empty() && found.on_demand.is_empty());
+    let problems: Vec<String> = found.problems.iter().map(ToString::to_string).collect();
+    let end = "so that an address would belong to both: give pods a pool of their own, and delete this one once no pod has an address of it";
+    assert_eq!(
+        problems,
+        [
+            format!(
+                "no block is claimed from pool services (10.2.0.0/16): it overlaps 10.2.128.0/20, the service range, {end}"
+            ),
+            format!(
+                "no block is claimed from pool petiole-10-3-0-0-24 (10.3.0.0/24): it overlaps 10.3.0.0/31, a link, {end}"
+            ),
+        ]
+    );
+}
+
+#[test]
 fn a_nodes_labels_decide_which_pools_it_takes_from() {
     let selectors = [
         ("all", "all()"),

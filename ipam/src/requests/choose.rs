@@ -127,7 +127,8 @@ impl Batch<'_> {
         block::collect(&mut block, self.cooldown(), self.wall);
         let ordinal = block.ordinal(addr).ok_or_else(|| refused(format!("{addr} does not lie in {cidr}")))?;
         if let Some(held) = block.attribute(ordinal) {
-            return Err(refused(self.words_of_holder(addr, held)));
+            let words = self.words_of_holder(addr, held);
+            return Err(Planned::Reply(Err(AssignError::AddressInUse(words))));
         }
         match block::assign_at(&mut block, ordinal, self.attribute(request)) {
             Some(_) => Ok((cidr, revision, block, addr)),

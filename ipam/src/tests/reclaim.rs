@@ -95,11 +95,28 @@ fn nothing_is_asked_of_the_store_before_the_grace_time_is_over() {
     world.run();
     let is_begun = |world: &World| (1..4).any(|n| world.is_sending(n));
     hear(&mut world, Some(&[]));
+    // It is 60 s unless another is said.
     for _ in 0..59 {
         world.wait(Duration::from_secs(1));
         assert!(!is_begun(&world));
     }
     world.wait(Duration::from_secs(32));
+    assert!(is_begun(&world));
+}
+
+#[test]
+fn a_grace_time_that_is_said_counts() {
+    let mut world = gone(1);
+    for n in 1..4 {
+        world.node_mut(n).ipam.settings.grace_time = Duration::from_secs(7);
+    }
+    world.transact(&forget("n0", Vec::new(), 1));
+    world.run();
+    let is_begun = |world: &World| (1..4).any(|n| world.is_sending(n));
+    hear(&mut world, Some(&[]));
+    world.wait(Duration::from_millis(6900));
+    assert!(!is_begun(&world));
+    world.wait(Duration::from_millis(3700));
     assert!(is_begun(&world));
 }
 

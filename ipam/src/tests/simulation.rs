@@ -1,5 +1,5 @@
 //! Whole clusters under fire, each decided by one seed: lag, lost and late answers, broken watches, compaction, crashes between
-//! any two steps, nodes that are forgotten and come back, and nodes that still run Calico.
+//! any two steps, clocks that are set, nodes that are forgotten and come back, and nodes that still run Calico.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -144,6 +144,9 @@ impl Cluster {
     fn act(&mut self) {
         let n = self.world.below(self.size());
         let handle = format!("n{n}p{}", self.world.below(6));
+        if self.world.below(24) == 0 {
+            self.world.step_clock(n);
+        }
         if self.calicos.is_empty() && self.world.below(4) == 0 {
             self.wider(n, handle);
             self.hear();

@@ -15,6 +15,8 @@ mod faults;
 pub(super) struct Node {
     pub(super) name: String,
     pub(super) ipam: Ipam,
+    /// What its wall clock is ahead, in nanoseconds.
+    ahead: i64,
     watch: Watch,
     alive: bool,
     /// Live watches: prefix and the next revision to send.
@@ -78,6 +80,7 @@ impl World {
         self.nodes.push(Node {
             name: name.to_owned(),
             ipam: Ipam::new(settings, seed, self.now),
+            ahead: 0,
             watch: Watch::new(prefixes, seed, self.now),
             alive: true,
             streams: BTreeMap::new(),
@@ -107,7 +110,7 @@ impl World {
     }
 
     pub(super) fn ask(&mut self, n: usize, id: u64, ask: Ask) {
-        let (now, wall) = (self.now, self.wall());
+        let (now, wall) = (self.now, self.wall_of(n));
         self.nodes[n].asks.insert(RequestId(id), ask.clone());
         let ipam = &mut self.nodes[n].ipam;
         match ask {
@@ -125,13 +128,18 @@ impl World {
         1_795_360_224_000_000_000 + u64::try_from(self.now.as_nanos()).unwrap()
     }
 
+    /// The same, by the clock of a node.
+    pub(super) fn wall_of(&self, n: usize) -> UnixNanos {
+        self.wall().saturating_add_signed(self.nodes[n].ahead)
+    }
+
     pub(super) fn put(&mut self, key: &str, value: impl Into<Vec<u8>>) {
         self.apply(&Txn::new().put(key, value)).unwrap();
     }
 
     /// Tells a node something that its watch did not say.
     pub(super) fn fact(&mut self, n: usize, fact: &Fact) {
-        let (now, wall) = (self.now, self.wall());
+        let (now, wall) = (self.now, self.wall_of(n));
         self.nodes[n].ipam.handle_fact(fact, now, wall);
         self.drain(n);
     }
@@ -244,7 +252,7 @@ impl World {
         self.now = self.now.max(next);
         let (now, wall) = (self.now, self.wall());
         for node in self.nodes.iter_mut().filter(|n| n.alive) {
-            node.ipam.handle_timeout(now, wall);
+            node.ipam.handle_timeout(now, wall.saturating_add_signed(node.ahead));
             node.watch.handle_timeout(now);
         }
         for n in 0..self.nodes.len() {
@@ -253,7 +261,7 @@ impl World {
     }
 
     fn drain(&mut self, n: usize) {
-        let (now, wall) = (self.now, self.wall());
+        let (now, wall) = (self.now, self.wall_of(n));
         let node = &mut self.nodes[n];
         while let Some(fact) = node.watch.poll_fact() {
             node.ipam.handle_fact(&fact, now, wall);
@@ -309,7 +317,7 @@ impl World {
             self.serve(n, asked);
         } else if kind == 1 && !self.nodes[n].answers.is_empty() {
             let (id, result) = self.nodes[n].answers.remove(0);
-            let (now, wall) = (self.now, self.wall());
+            let (now, wall) = (self.now, self.wall_of(n));
             self.nodes[n].ipam.handle_done(id, result, now, wall);
         } else {
             self.stream(n);

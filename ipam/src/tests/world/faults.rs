@@ -94,6 +94,13 @@ impl World {
         self.tick(self.now + time);
     }
 
+    /// The wall clock of a node is set, by up to an hour and by a few seconds, either way.
+    pub(in crate::tests) fn step_clock(&mut self, n: usize) {
+        let seconds = [3600, -3600, 90, -90, 15, -15, 0][self.below(7)];
+        self.nodes[n].ahead = seconds * 1_000_000_000;
+        *self.tally.entry("clocks set").or_default() += 1;
+    }
+
     /// Whether a transaction is on its way to the store.
     pub(in crate::tests) fn is_sending(&self, n: usize) -> bool {
         self.nodes[n].asked.iter().any(|asked| matches!(asked, Asked::Txn(..)))
@@ -145,9 +152,10 @@ impl World {
     pub(in crate::tests) fn hear_of_forgotten(&mut self) {
         let alive = self.nodes.iter().filter(|n| n.alive);
         let present: BTreeSet<Prefix> = alive.flat_map(|n| n.ipam.blocks().keys().copied()).collect();
-        let (now, wall) = (self.now, self.wall());
+        let now = self.now;
         for n in 0..self.nodes.len() {
             if self.nodes[n].alive {
+                let wall = self.wall_of(n);
                 self.nodes[n].ipam.handle_reachable(Some(&present), now, wall);
                 self.drain(n);
             }
