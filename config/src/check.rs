@@ -5,7 +5,10 @@ use petiole_prefix::Prefix;
 use crate::problem::{Notice, Problem};
 use crate::reader::{At, Report};
 use crate::schema::{BgpDraft, Draft, StoreDraft};
-use crate::settings::{AnnounceKind, BgpSettings, IpamSettings, NodeSettings, Role, Settings, StoreSettings};
+use crate::settings::{
+    AnnounceKind, BgpSettings, BlockSource, IpamSettings, KubernetesSettings, NodeSettings, Role, Settings,
+    StoreSettings,
+};
 
 /// Checks the draft as a whole and makes settings of it. They count only if nothing was reported.
 pub(crate) fn finish(report: &mut Report<'_>, draft: Draft, name: String) -> Settings {
@@ -13,6 +16,7 @@ pub(crate) fn finish(report: &mut Report<'_>, draft: Draft, name: String) -> Set
     check_peers(report, &draft);
     check_announce(report, &draft);
     check_listeners(report, &draft);
+    check_source(report, &draft);
     let bgp = draft.bgp.and_then(|bgp| finish_bgp(report, bgp));
     let embedded = StoreSettings::Embedded(draft.paths.state.join(StoreSettings::EMBEDDED));
     let store = match draft.store {
@@ -20,6 +24,8 @@ pub(crate) fn finish(report: &mut Report<'_>, draft: Draft, name: String) -> Set
         Some(At { value: StoreDraft::Embedded(path), .. }) => StoreSettings::Embedded(path),
         Some(At { value: StoreDraft::Unsaid { .. }, .. }) | None => embedded,
     };
+    let kubernetes =
+        draft.kubernetes.map(|k| KubernetesSettings { access: k.access, node: k.node.unwrap_or_else(|| name.clone()) });
     Settings {
         node: NodeSettings {
             name,
@@ -32,9 +38,12 @@ pub(crate) fn finish(report: &mut Report<'_>, draft: Draft, name: String) -> Set
         bgp,
         announce: draft.announce.into_iter().map(|a| a.announce.value).collect(),
         ipam: IpamSettings {
-            pools: draft.pools.into_iter().map(|pool| pool.value).collect(),
-            reserved: draft.reserved.into_iter().map(|range| range.value).collect(),
+            source: draft.ipam.source.map_or(BlockSource::Store, |source| source.value),
+            pools: draft.ipam.pools.into_iter().map(|pool| pool.value).collect(),
+            reserved: draft.ipam.reserved.into_iter().map(|range| range.value).collect(),
+            grace_time: draft.ipam.grace_time.unwrap_or(IpamSettings::GRACE_TIME),
         },
+        kubernetes,
         paths: draft.paths,
         metrics_listen: draft.metrics_listen.map_or(Settings::METRICS_LISTEN, |listen| listen.value),
     }
@@ -72,6 +81,20 @@ fn check_listeners(report: &mut Report<'_>, draft: &Draft) {
     } else if let Some(bgp) = bgp {
         let (section, other) = ("[bgp]", "the metrics' server");
         report.error(bgp.at, Problem::ListenTwice { section, addr: ours, other, other_addr: theirs });
+    }
+}
+
+/// Ranges of the Node object need the API, and nobody else who gives ranges.
+fn check_source(report: &mut Report<'_>, draft: &Draft) {
+    let Some(source) = draft.ipam.source.filter(|source| source.value == BlockSource::Node) else { return };
+    if !draft.kubernetes_said {
+        report.error(source.at, Problem::SourceWithoutKubernetes);
+    }
+    if matches!(draft.store, Some(At { value: StoreDraft::Etcd(_), .. })) {
+        report.error(source.at, Problem::SourceWithEtcd);
+    }
+    for pool in &draft.ipam.pools {
+        report.error(pool.at, Problem::SourceWithPools(pool.value.cidr));
     }
 }
 
@@ -210,7 +233,7 @@ fn check_overlaps(report: &mut Report<'_>, draft: &Draft) {
 /// Everything in the text that claims addresses, with its place.
 fn claims(draft: &Draft) -> Vec<(usize, Claim, Prefix)> {
     let mut claims: Vec<(usize, Claim, Prefix)> = Vec::new();
-    claims.extend(draft.pools.iter().map(|pool| (pool.at, Claim::Pool, pool.value.cidr)));
+    claims.extend(draft.ipam.pools.iter().map(|pool| (pool.at, Claim::Pool, pool.value.cidr)));
     claims.extend(draft.announce.iter().map(|a| match a.announce.value.kind {
         AnnounceKind::Anycast => (a.announce.at, Claim::Anycast, a.announce.value.prefix),
         AnnounceKind::ServiceRange => (a.announce.at, Claim::ServiceRange, a.announce.value.prefix),

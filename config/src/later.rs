@@ -28,7 +28,6 @@ pub(crate) fn all() -> impl Iterator<Item = (&'static str, &'static str)> {
 const LATER: &[Later] = &[
     later("the file", "api", "settings of the API socket"),
     later("the file", "cni", "settings of the CNI socket"),
-    later("the file", "kubernetes", "Kubernetes integration"),
     later("the file", "log", "settings of the log"),
     later("the file", "policy", "network policy"),
     later("[node]", "uplinks", "choice of uplinks by interface"),

@@ -118,6 +118,7 @@ impl Settings {
             bgp: None,
             announce: Vec::new(),
             ipam: IpamSettings::default(),
+            kubernetes: None,
             paths,
             metrics_listen: Self::METRICS_LISTEN,
         }

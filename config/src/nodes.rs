@@ -8,11 +8,8 @@ use toml::de::{DeTable, DeValue};
 
 use crate::problem::{Notice, Problem};
 use crate::reader::{Report, clip, found};
-use crate::schema;
+use crate::schema::{self, NODES};
 use crate::{Facts, NODE_NAME};
-
-/// The key of the sections.
-pub(crate) const NODES: &str = "nodes";
 
 /// The file as it is for one node: without the sections, and with what the node's own one says.
 pub(crate) fn apply<'a>(report: &mut Report<'_>, mut file: DeTable<'a>, facts: &Facts) -> DeTable<'a> {

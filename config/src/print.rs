@@ -7,8 +7,8 @@ use std::path::Path;
 
 use crate::duration;
 use crate::settings::{
-    Announce, BfdSettings, BgpSettings, EtcdSettings, GracefulRestartSettings, HealthCheck, HealthSettings, Neighbour,
-    Settings, StoreSettings,
+    Announce, BfdSettings, BgpSettings, BlockSource, EtcdSettings, GracefulRestartSettings, HealthCheck,
+    HealthSettings, IpamSettings, KubernetesAccess, Neighbour, Settings, StoreSettings,
 };
 
 impl Settings {
@@ -52,10 +52,25 @@ impl Settings {
             let selector = selector.map_or_else(String::new, |text| format!(", node_selector = {}", string(text)));
             format!("{{ cidr = \"{}\", block_size = {}{selector} }}", pool.cidr, pool.block_size)
         });
-        writeln!(out, "\n[ipam]\npools = {}", list(pools))?;
+        writeln!(out, "\n[ipam]")?;
+        match self.ipam.source {
+            BlockSource::Store => writeln!(out, "pools = {}", list(pools))?,
+            // No pools go with it.
+            source @ BlockSource::Node => writeln!(out, "source = \"{}\"", source.name())?,
+        }
         if !self.ipam.reserved.is_empty() {
             let reserved = self.ipam.reserved.iter().map(|range| format!("\"{range}\""));
             writeln!(out, "reserved = {}", list(reserved))?;
+        }
+        if self.ipam.grace_time != IpamSettings::GRACE_TIME {
+            writeln!(out, "grace_time = \"{}\"", duration::print(self.ipam.grace_time))?;
+        }
+        if let Some(kubernetes) = &self.kubernetes {
+            let access = match &kubernetes.access {
+                KubernetesAccess::Kubeconfig(file) => format!("kubeconfig = {}", path(file)),
+                KubernetesAccess::InCluster => "in_cluster = true".to_owned(),
+            };
+            writeln!(out, "\n[kubernetes]\n{access}\nnode = {}", string(&kubernetes.node))?;
         }
         writeln!(out, "\n[paths]\nstate = {}\nrun = {}", path(&self.paths.state), path(&self.paths.run))?;
         writeln!(out, "\n[metrics]\nlisten = \"{}\"", self.metrics_listen)

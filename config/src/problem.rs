@@ -400,6 +400,32 @@ pub enum Problem {
         "[store] has both `etcd` and `embedded`: keep `etcd` for a cluster, or `embedded` for a node that shares its pools with nobody"
     )]
     TwoStores,
+    /// The API server by a file and by the service account.
+    #[error("[kubernetes] has `kubeconfig` and `in_cluster = true`: keep one of them")]
+    TwoWaysToKubernetes,
+    /// Neither of the two.
+    #[error(
+        "[kubernetes] does not say how to reach the API server: write in_cluster = true in a pod, else kubeconfig = \"/etc/kubernetes/petiole.conf\""
+    )]
+    NoWayToKubernetes,
+    /// Neither of the two.
+    #[error(
+        "`source` in [ipam] is {0:?}: write \"store\" (blocks of the store's pools) or \"node\" (spec.podCIDRs of the Node object)"
+    )]
+    BadSource(String),
+    /// The ranges come from the API, and nothing says where that is.
+    #[error(
+        "[ipam] source = \"node\" takes this node's ranges from its Node object: add [kubernetes] with kubeconfig or in_cluster"
+    )]
+    SourceWithoutKubernetes,
+    /// The ranges come from the API, and blocks would come from etcd.
+    #[error(
+        "[ipam] source = \"node\" is for clusters without an etcd for Petiole: write embedded = \"/var/lib/petiole/store\" in [store], or leave [ipam] source away and let the store's pools have the blocks"
+    )]
+    SourceWithEtcd,
+    /// The ranges come from the API, and here are others.
+    #[error("pool {0} does not go with source = \"node\", where the Node object says the ranges: remove one of them")]
+    SourceWithPools(Prefix),
     /// No endpoint.
     #[error("`endpoints` is empty: write at least one, such as \"http://10.122.0.1:2379\"")]
     NoEndpoints,

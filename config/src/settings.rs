@@ -30,6 +30,9 @@ pub struct Settings {
     pub announce: Vec<Announce>,
     /// `[ipam]`.
     pub ipam: IpamSettings,
+    /// `[kubernetes]`; `None` where the node knows of no Kubernetes.
+    #[serde(default)]
+    pub kubernetes: Option<KubernetesSettings>,
     /// `[paths]`.
     pub paths: Paths,
     /// `[metrics] listen`; default 127.0.0.1:9179.
@@ -328,13 +331,52 @@ pub enum HealthCheck {
     Command(Vec<String>),
 }
 
+/// `[ipam] source`: who says which ranges are this node's.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BlockSource {
+    /// The store: blocks are claimed from its pools.
+    #[default]
+    Store,
+    /// The node's own Node object: its `spec.podCIDRs`.
+    Node,
+}
+
+impl BlockSource {
+    /// The source as the configuration writes it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Store => "store",
+            Self::Node => "node",
+        }
+    }
+}
+
 /// `[ipam]`.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct IpamSettings {
+    /// Who says which ranges are this node's.
+    #[serde(default)]
+    pub source: BlockSource,
     /// Pools created where the store has none that overlaps.
     pub pools: Vec<PoolSettings>,
     /// What this node assigns to nobody who does not name it, as if the store had an `IPReservation` of it.
     pub reserved: Vec<Prefix>,
+    /// How long nothing must be heard of a node that is gone for good before what it held is freed, and how long the API must say
+    /// of a silent one that it was deleted; whole seconds, default 60 s.
+    pub grace_time: Duration,
+}
+
+impl IpamSettings {
+    /// The grace time where none is said.
+    pub const GRACE_TIME: Duration = Duration::from_secs(60);
+}
+
+impl Default for IpamSettings {
+    fn default() -> Self {
+        Self { source: BlockSource::Store, pools: Vec::new(), reserved: Vec::new(), grace_time: Self::GRACE_TIME }
+    }
 }
 
 /// One pool of `[ipam] pools`.
@@ -347,6 +389,25 @@ pub struct PoolSettings {
     /// Which nodes take blocks of it, in Calico's grammar, by their labels; `None`: all. It is written into the pool when that is
     /// created, and counts as the store has it from then on.
     pub node_selector: Option<String>,
+}
+
+/// `[kubernetes]`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct KubernetesSettings {
+    /// How the API server is found and asked.
+    pub access: KubernetesAccess,
+    /// `metadata.name` of this node's Node object; default the node's name.
+    pub node: String,
+}
+
+/// Where the API server's address and this node's credentials come from.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KubernetesAccess {
+    /// A kubeconfig file, its current context.
+    Kubeconfig(PathBuf),
+    /// The service account of the pod that the agent runs in.
+    InCluster,
 }
 
 /// `[paths]`.

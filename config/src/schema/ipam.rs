@@ -1,20 +1,55 @@
 //! `[ipam]`.
 
+use std::time::Duration;
+
 use petiole_prefix::{Family, Prefix};
 use petiole_selector::Selector;
 
 use super::open;
+use crate::duration;
 use crate::problem::Problem;
 use crate::ranges;
 use crate::reader::{At, Field, Report, Section, Shape};
-use crate::settings::PoolSettings;
+use crate::settings::{BlockSource, PoolSettings};
 
-/// Pools, and reserved ranges.
-pub(super) fn read(report: &mut Report<'_>, root: &Section<'_>) -> (Vec<At<PoolSettings>>, Vec<At<Prefix>>) {
-    let Some(ipam) = open(report, root, "ipam", &IPAM) else { return (Vec::new(), Vec::new()) };
+/// `[ipam]` as far as it was said.
+#[derive(Default)]
+pub(crate) struct IpamDraft {
+    pub(crate) source: Option<At<BlockSource>>,
+    pub(crate) pools: Vec<At<PoolSettings>>,
+    pub(crate) reserved: Vec<At<Prefix>>,
+    pub(crate) grace_time: Option<Duration>,
+}
+
+/// Where blocks come from, pools, reserved ranges, and the grace time.
+pub(super) fn read(report: &mut Report<'_>, root: &Section<'_>) -> IpamDraft {
+    let Some(ipam) = open(report, root, "ipam", &IPAM) else { return IpamDraft::default() };
     let pools = ipam.sections(report, "pools", &POOL);
-    let pools = pools.iter().filter_map(|pool| read_pool(report, pool)).collect();
-    (pools, ipam.field("reserved").map(|field| read_reserved(report, &field)).unwrap_or_default())
+    IpamDraft {
+        source: ipam.field("source").and_then(|field| read_source(report, &field)),
+        pools: pools.iter().filter_map(|pool| read_pool(report, pool)).collect(),
+        reserved: ipam.field("reserved").map(|field| read_reserved(report, &field)).unwrap_or_default(),
+        grace_time: ipam.field("grace_time").and_then(|field| read_grace_time(report, &field)),
+    }
+}
+
+fn read_source(report: &mut Report<'_>, field: &Field<'_>) -> Option<At<BlockSource>> {
+    let text = field.string(report, "\"store\" or \"node\"")?;
+    let found = [BlockSource::Store, BlockSource::Node].into_iter().find(|source| source.name() == text);
+    if found.is_none() {
+        report.error(field.at, Problem::BadSource(text.to_owned()));
+    }
+    found.map(|value| At { at: field.at, value })
+}
+
+fn read_grace_time(report: &mut Report<'_>, field: &Field<'_>) -> Option<Duration> {
+    let time = field.duration(report)?;
+    if time.subsec_nanos() == 0 && (5..=86_400).contains(&time.as_secs()) {
+        return Some(time);
+    }
+    let (section, key, value) = (field.section, field.key, duration::print(time));
+    report.error(field.at, Problem::WholeSeconds { section, key, value, min: "\"5s\"", max: "\"24h\"" });
+    None
 }
 
 fn read_reserved(report: &mut Report<'_>, field: &Field<'_>) -> Vec<At<Prefix>> {
@@ -99,7 +134,8 @@ impl PoolSettings {
     }
 }
 
-pub(super) const IPAM: Shape = Shape { name: "[ipam]", keys: &["pools", "reserved"], wanted: "a section, [ipam]" };
+pub(super) const IPAM: Shape =
+    Shape { name: "[ipam]", keys: &["source", "pools", "reserved", "grace_time"], wanted: "a section, [ipam]" };
 pub(super) const POOL: Shape = Shape {
     name: "[[ipam.pools]]",
     keys: &["cidr", "block_size", "node_selector"],

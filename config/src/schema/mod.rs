@@ -7,6 +7,7 @@ mod bfd;
 mod bgp;
 mod graceful;
 mod ipam;
+mod kubernetes;
 mod labels;
 mod node;
 mod paths;
@@ -16,11 +17,13 @@ mod tcp_ao;
 
 use toml::de::DeTable;
 
+pub(crate) use ipam::IpamDraft;
+pub(crate) use kubernetes::KubernetesDraft;
 pub(crate) use node::check_name;
 
 use crate::community::Community;
 use crate::reader::{At, ROOT, Report, Section, Shape};
-use crate::settings::{Announce, EtcdSettings, Paths, PeerSettings, PoolSettings, Role};
+use crate::settings::{Announce, EtcdSettings, Paths, PeerSettings, Role};
 
 /// Everything the text says, with its places. What could not be read is missing here and reported.
 pub(crate) struct Draft {
@@ -28,8 +31,10 @@ pub(crate) struct Draft {
     pub(crate) store: Option<At<StoreDraft>>,
     pub(crate) bgp: Option<BgpDraft>,
     pub(crate) announce: Vec<AnnounceDraft>,
-    pub(crate) pools: Vec<At<PoolSettings>>,
-    pub(crate) reserved: Vec<At<petiole_prefix::Prefix>>,
+    pub(crate) ipam: IpamDraft,
+    pub(crate) kubernetes: Option<KubernetesDraft>,
+    /// Whether `[kubernetes]` is there, readable or not.
+    pub(crate) kubernetes_said: bool,
     pub(crate) paths: Paths,
     pub(crate) metrics_listen: Option<At<std::net::SocketAddr>>,
 }
@@ -83,14 +88,14 @@ pub(crate) struct AnnounceDraft {
 pub(crate) fn read<'a>(report: &mut Report<'_>, table: &'a DeTable<'a>) -> Draft {
     let root = Section::of_table(report, &FILE, 0, table);
     let paths = paths::read(report, &root);
-    let (pools, reserved) = ipam::read(report, &root);
     Draft {
         node: node::read(report, &root),
         store: store::read(report, &root),
         bgp: bgp::read(report, &root),
         announce: announce::read(report, &root),
-        pools,
-        reserved,
+        ipam: ipam::read(report, &root),
+        kubernetes: kubernetes::read(report, &root),
+        kubernetes_said: root.raw("kubernetes").is_some(),
         metrics_listen: paths::read_metrics(report, &root),
         paths,
     }
@@ -110,19 +115,29 @@ fn inline<'a>(report: &mut Report<'_>, of: &Section<'a>, key: &str, shape: &'sta
 #[cfg(test)]
 pub(crate) fn all_keys() -> impl Iterator<Item = &'static [&'static str]> {
     let shapes = [&FILE, &node::NODE, &store::STORE, &store::ETCD, &bgp::BGP, &bgp::PEER, &announce::ANNOUNCE];
-    let more = [&announce::HEALTH, &policy::MAX_PREFIX, &ipam::IPAM, &ipam::POOL, &graceful::GRACEFUL_RESTART];
+    let more = [
+        &announce::HEALTH,
+        &policy::MAX_PREFIX,
+        &ipam::IPAM,
+        &ipam::POOL,
+        &kubernetes::KUBERNETES,
+        &graceful::GRACEFUL_RESTART,
+    ];
     let more = more.into_iter().chain([&paths::PATHS, &paths::METRICS, &bfd::BFD, &tcp_ao::TCP_AO]);
     shapes.into_iter().chain(more).map(|shape| shape.keys)
 }
 
+/// The key of the sections that each concern one node.
+pub(crate) const NODES: &str = "nodes";
+
 const FILE: Shape = Shape {
     name: ROOT,
-    keys: &["node", "store", "bgp", "announce", "ipam", "paths", "metrics", crate::nodes::NODES],
+    keys: &["node", "store", "bgp", "announce", "ipam", "kubernetes", "paths", "metrics", NODES],
     wanted: "[node]",
 };
 
 /// The sections that a node's own section may have.
 pub(crate) fn sections() -> String {
-    let sections: Vec<&str> = FILE.keys.iter().copied().filter(|key| *key != crate::nodes::NODES).collect();
+    let sections: Vec<&str> = FILE.keys.iter().copied().filter(|key| *key != NODES).collect();
     sections.join(", ")
 }

@@ -85,7 +85,8 @@ fn mistakes_in_sections_are_named_at_their_place() {
     assert_eq!(bad("nodes = 1\n"), "petiole.toml:1:9: [nodes] is a number: write it as [nodes.worker1]");
     assert_eq!(bad("nodes.host1 = 1\n"), "petiole.toml:1:7: [nodes.NAME] is a number: write it as [nodes.worker1]");
     let nested = bad("[nodes.host1.nodes.host1.bgp]\nasn = 1\n");
-    let valid = "there is no section \"nodes\"; the sections are node, store, bgp, announce, ipam, paths, metrics";
+    let valid =
+        "there is no section \"nodes\"; the sections are node, store, bgp, announce, ipam, kubernetes, paths, metrics";
     assert!(nested.contains(valid), "{nested}");
     assert!(bad("[nodes.\"a/b\".bgp]\nasn = 1\n").contains("'/'"));
 }

@@ -1,6 +1,7 @@
 //! No text whatsoever makes the reader panic, and whatever settings it gives print as text that gives them again.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
 
 use petiole_prefix::{Family, Prefix};
 use proptest::prelude::*;
@@ -136,9 +137,9 @@ fn prefix() -> impl Strategy<Value = Prefix> {
     ]
 }
 
-fn duration() -> impl Strategy<Value = std::time::Duration> {
+fn duration() -> impl Strategy<Value = Duration> {
     let ms = prop_oneof![10u64..=3_600_000, (1u64..=3600).prop_map(|s| s * 1000), (1u64..=60).prop_map(|m| m * 60_000)];
-    ms.prop_map(std::time::Duration::from_millis)
+    ms.prop_map(Duration::from_millis)
 }
 
 fn path() -> impl Strategy<Value = PathBuf> {
@@ -182,7 +183,7 @@ fn communities() -> impl Strategy<Value = std::collections::BTreeSet<Community>>
 }
 
 fn policy() -> impl Strategy<Value = PeerPolicy> {
-    let seconds = std::time::Duration::from_secs;
+    let seconds = Duration::from_secs;
     let action = prop_oneof![
         Just(MaxPrefixAction::Warn),
         (1u64..=86_400).prop_map(move |s| MaxPrefixAction::Restart(seconds(s))),
@@ -208,9 +209,9 @@ fn policy() -> impl Strategy<Value = PeerPolicy> {
 
 fn restart() -> impl Strategy<Value = GracefulRestartSettings> {
     (1u64..=4095, 1u64..=86_400, 0u64..=16_776_000).prop_map(|(restart, stale, long)| GracefulRestartSettings {
-        restart_time: std::time::Duration::from_secs(restart),
-        stale_time: std::time::Duration::from_secs(stale),
-        long_lived_time: std::time::Duration::from_secs(long),
+        restart_time: Duration::from_secs(restart),
+        stale_time: Duration::from_secs(stale),
+        long_lived_time: Duration::from_secs(long),
     })
 }
 
@@ -221,7 +222,7 @@ fn bgp() -> impl Strategy<Value = BgpSettings> {
     let ids = (any::<u8>(), any::<u8>(), any::<bool>());
     let security = (prop::option::of((path(), prop::option::of(ids))), any::<bool>(), any::<bool>());
     let bfd = (10u64..=60_000, 1u8.., any::<bool>()).prop_map(|(ms, multiplier, strict)| BfdSettings {
-        interval: std::time::Duration::from_millis(ms),
+        interval: Duration::from_millis(ms),
         multiplier,
         strict,
     });
@@ -233,7 +234,7 @@ fn bgp() -> impl Strategy<Value = BgpSettings> {
         PeerSettings {
             port,
             asn,
-            hold_time: std::time::Duration::from_secs(hold),
+            hold_time: Duration::from_secs(hold),
             passive,
             bfd,
             policy,
@@ -279,8 +280,10 @@ fn settings() -> impl Strategy<Value = Settings> {
         prop::collection::btree_set(prefix(), 0..2),
         labels,
     );
-    (node, prop::option::of(bgp()), lists, path(), path()).prop_map(
-        |((name, roles), bgp, (announce, pools, own, reserved, labels), state, folder)| Settings {
+    let access = prop_oneof![path().prop_map(KubernetesAccess::Kubeconfig), Just(KubernetesAccess::InCluster)];
+    let kubernetes = (access, "[a-z0-9.-]{1,30}").prop_map(|(access, node)| KubernetesSettings { access, node });
+    (node, prop::option::of(bgp()), lists, path(), path(), prop::option::of(kubernetes)).prop_map(
+        |((name, roles), bgp, (announce, pools, own, reserved, labels), state, folder, kubernetes)| Settings {
             node: NodeSettings {
                 name,
                 roles,
@@ -291,7 +294,17 @@ fn settings() -> impl Strategy<Value = Settings> {
             store: StoreSettings::Embedded(folder),
             bgp,
             announce,
-            ipam: IpamSettings { pools, reserved: reserved.into_iter().collect() },
+            // The Node object says the ranges only where there is one, and no pools beside it.
+            ipam: IpamSettings {
+                source: match (&kubernetes, pools.as_slice()) {
+                    (Some(_), []) => BlockSource::Node,
+                    _ => BlockSource::Store,
+                },
+                pools,
+                reserved: reserved.into_iter().collect(),
+                grace_time: Duration::from_secs(7),
+            },
+            kubernetes,
             paths: Paths { state, ..Paths::default() },
             metrics_listen: Settings::METRICS_LISTEN,
         },
@@ -360,7 +373,7 @@ proptest! {
 
     #[test]
     fn durations_print_and_read(ms in any::<u32>()) {
-        let duration = std::time::Duration::from_millis(ms.into());
+        let duration = Duration::from_millis(ms.into());
         prop_assert_eq!(duration::parse(&duration::print(duration)), Ok(duration));
     }
 }

@@ -65,6 +65,34 @@ fn pools_that_cannot_be_used() {
 }
 
 #[test]
+fn a_source_that_does_not_fit() {
+    const FITS: &str = "[kubernetes]\nin_cluster = true\n";
+    let etcd = format!("[ipam]\nsource = \"node\"\n{FITS}[store]\netcd = {{ endpoints = [\"http://10.0.0.1:2379\"] }}");
+    let pools = format!("[ipam]\nsource = \"node\"\npools = [{{ cidr = \"10.0.0.0/16\" }}]\n{FITS}");
+    check(
+        as_it_is,
+        &[
+            (
+                "[ipam]\nsource = \"etcd\"",
+                r#"2:10: `source` in [ipam] is "etcd": write "store" (blocks of the store's pools) or "node" (spec.podCIDRs of the Node object)"#,
+            ),
+            (
+                "[ipam]\nsource = \"node\"",
+                r#"2:10: [ipam] source = "node" takes this node's ranges from its Node object: add [kubernetes] with kubeconfig or in_cluster"#,
+            ),
+            (
+                &etcd,
+                r#"2:10: [ipam] source = "node" is for clusters without an etcd for Petiole: write embedded = "/var/lib/petiole/store" in [store], or leave [ipam] source away and let the store's pools have the blocks"#,
+            ),
+            (
+                &pools,
+                r#"3:19: pool 10.0.0.0/16 does not go with source = "node", where the Node object says the ranges: remove one of them"#,
+            ),
+        ],
+    );
+}
+
+#[test]
 fn selectors_and_reserved_ranges_that_say_nothing_useful() {
     check(
         pools,
@@ -85,6 +113,10 @@ fn selectors_and_reserved_ranges_that_say_nothing_useful() {
             (
                 "[ipam]\nreserved = \"10.0.0.0/28\"",
                 r#"2:12: `reserved` in [ipam] is a string: write a list such as ["10.123.128.0/28"]"#,
+            ),
+            (
+                "[ipam]\ngrace_time = \"4s\"",
+                r#"2:14: `grace_time` in [ipam] is 4s: write whole seconds, "5s" to "24h""#,
             ),
             (
                 "[ipam]\nreserved = [\"10.0.0.1/28\"]",

@@ -7,15 +7,15 @@ fn unknown_keys_name_the_nearest_and_all_valid_ones() {
         &[
             (
                 "nod = 1",
-                r#"1:1: there is no section "nod": did you mean "node"? The sections are node, store, bgp, announce, ipam, paths, metrics, nodes"#,
+                r#"1:1: there is no section "nod": did you mean "node"? The sections are node, store, bgp, announce, ipam, kubernetes, paths, metrics, nodes"#,
             ),
             (
                 "[Node]",
-                r#"1:2: there is no section "Node": did you mean "node"? The sections are node, store, bgp, announce, ipam, paths, metrics, nodes"#,
+                r#"1:2: there is no section "Node": did you mean "node"? The sections are node, store, bgp, announce, ipam, kubernetes, paths, metrics, nodes"#,
             ),
             (
                 "[networking]",
-                r#"1:2: there is no section "networking"; the sections are node, store, bgp, announce, ipam, paths, metrics, nodes"#,
+                r#"1:2: there is no section "networking"; the sections are node, store, bgp, announce, ipam, kubernetes, paths, metrics, nodes"#,
             ),
             (
                 "[node]\nrolse = []",

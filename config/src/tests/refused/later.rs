@@ -4,13 +4,7 @@ use super::*;
 fn keys_whose_feature_is_not_built_are_refused_by_name() {
     check(
         as_it_is,
-        &[
-            ("[cni]", "1:2: `cni` in the file is known, but this version has no settings of the CNI socket: remove it"),
-            (
-                "[kubernetes]",
-                "1:2: `kubernetes` in the file is known, but this version has no Kubernetes integration: remove it",
-            ),
-        ],
+        &[("[cni]", "1:2: `cni` in the file is known, but this version has no settings of the CNI socket: remove it")],
     );
     check(
         peer,

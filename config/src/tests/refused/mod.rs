@@ -6,6 +6,7 @@ mod announce;
 mod bgp;
 mod ipam;
 mod keys;
+mod kubernetes;
 mod later;
 mod node;
 mod policy;
