@@ -7,7 +7,7 @@ use std::time::Duration;
 use petiole_prefix::{Family, Prefix};
 
 use crate::ident::{ADDRESS_PROTOCOL, METRIC_LEARNED, ROUTE_PROTOCOL, TABLE_MAIN};
-use crate::kernel::{Address, Link, LinkIndex, PlanId, Route, RouteKey, RouteKind, Step};
+use crate::kernel::{Address, Hop, Link, LinkIndex, PlanId, Route, RouteKey, RouteKind, Step};
 use crate::retry::{Backoff, Failures, Object};
 use crate::state::{AddressWant, Counters, LearnedRoute, Sweep, TimerReason};
 use crate::table::{Entry, Table};
@@ -130,8 +130,10 @@ pub(crate) struct Told {
 }
 
 impl World for Mirror {
-    fn link_usable(&self, link: LinkIndex) -> bool {
-        self.links.get(&link).is_some_and(|l| l.up && l.carrier)
+    fn is_usable(&self, hop: Hop) -> bool {
+        // Nobody at the other end can be another's way; what is on the link itself has no other way, and a bridge has no carrier
+        // before its first port does.
+        self.links.get(&hop.link).is_some_and(|l| l.up && (l.carrier || hop.gateway.is_none()))
     }
 
     fn is_source(&self, addr: IpAddr) -> bool {

@@ -95,15 +95,15 @@ impl Dataplane {
         if let Dump::Running { told, .. } = &mut self.dump {
             told.links.insert(index);
         }
-        let usable = self.mirror.link_usable(index);
-        let was_up = self.mirror.links.get(&index).is_some_and(|l| l.up);
-        let is_up = link.up;
+        let before = self.mirror.links.get(&index).map(|l| (l.up, l.carrier));
+        let was_up = before.is_some_and(|(up, _)| up);
+        let (is_up, now) = (link.up, Some((link.up, link.carrier)));
         let old = self.mirror.links.insert(index, link);
         if was_up && !is_up {
             self.routes_lost_with(index, Loss::Down);
         }
         if old != self.mirror.links.get(&index).cloned() {
-            self.world_changed(usable != self.mirror.link_usable(index));
+            self.world_changed(before != now);
         }
     }
 

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 
-use crate::kernel::{LinkIndex, Route, RouteKind};
+use crate::kernel::{Hop, Route, RouteKind};
 
 /// Names a value in [`Values`].
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -33,8 +33,8 @@ pub(crate) enum Effective {
 
 /// What [`Values`] must know about the world.
 pub(crate) trait World {
-    /// Whether packets can leave by the interface.
-    fn link_usable(&self, link: LinkIndex) -> bool;
+    /// Whether packets can leave by the hop.
+    fn is_usable(&self, hop: Hop) -> bool;
     /// Whether the kernel would take the address as a preferred source.
     fn is_source(&self, addr: IpAddr) -> bool;
 }
@@ -162,7 +162,7 @@ impl Values {
 
     /// The answer for one value; where it is another value, a reference to that is taken.
     fn work_out(&mut self, id: ValueId, route: &Route, world: &impl World) -> Effective {
-        let hops: Vec<_> = route.hops.iter().copied().filter(|h| world.link_usable(h.link)).collect();
+        let hops: Vec<_> = route.hops.iter().copied().filter(|h| world.is_usable(*h)).collect();
         // A learned route without a way out is a hole by another name.
         if hops.is_empty() && (!route.hops.is_empty() || route.kind == RouteKind::Unicast) {
             return Effective::LinkDown;

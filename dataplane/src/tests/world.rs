@@ -117,8 +117,8 @@ impl World {
                 hops: learned.hops.clone(),
             }
         };
-        let usable = |link: &LinkIndex| self.kernel.links.get(link).is_some_and(|l| l.up && l.carrier);
-        route.hops.retain(|h| usable(&h.link));
+        let link = |hop: &Hop| self.kernel.links.get(&hop.link);
+        route.hops.retain(|h| link(h).is_some_and(|l| l.up && (l.carrier || h.gateway.is_none())));
         route.hops.sort_unstable();
         route.hops.dedup();
         (route.kind != RouteKind::Unicast || !route.hops.is_empty()).then_some(route)
