@@ -80,6 +80,7 @@ fn order(env: &dyn Fn(&str) -> Option<String>, called: &str, stdin: &[u8], spec:
         command,
         mode,
         under: conf.under(mode)?,
+        bridge: None,
         network,
         container,
         interface,
@@ -118,6 +119,9 @@ fn order(env: &dyn Fn(&str) -> Option<String>, called: &str, stdin: &[u8], spec:
             };
             request.mtu = conf.mtu()?;
             request.pools = conf.pools()?;
+            if request.under.as_deref() == Some("bridge") {
+                request.bridge = Some(conf.bridge()?);
+            }
         }
         Command::Check => {
             request.pod = Arguments::read(&arguments)?.pod()?;

@@ -156,6 +156,27 @@ impl Conf {
         Ok(kind.filter(|_| mode == Mode::Ipam).map(str::to_owned))
     }
 
+    /// The bridge of a configuration of the plugin `bridge`, which has to be its pods' router.
+    ///
+    /// # Errors
+    /// [`Code::CONFIG`] where the bridge would be no router, or not that of the pods.
+    pub fn bridge(&self) -> Result<String, Failure> {
+        let is = |key| match get(&self.0, key) {
+            None => Ok(false),
+            Some(value) => value.as_bool().ok_or_else(|| wrong(key, value, "true or false")),
+        };
+        if !is("isGateway")? && !is("isDefaultGateway")? {
+            let msg = "\"type\": \"bridge\" does not make the bridge the pods' router, and there is no other that knows \
+                       addresses of petiole: write \"isGateway\": true";
+            return Err(Failure::new(Code::CONFIG, msg));
+        }
+        if let Some(vlan) = get(&self.0, "vlan").filter(|vlan| vlan.as_u64() != Some(0)) {
+            let why = "petiole routes to the bridge itself, not to a VLAN of it: take \"vlan\" out";
+            return Err(invalid("vlan", &vlan.to_string(), why));
+        }
+        Ok(text(&self.0, "bridge")?.filter(|name| !name.is_empty()).unwrap_or("cni0").to_owned())
+    }
+
     /// `socket`: where the agent listens.
     ///
     /// # Errors

@@ -39,6 +39,9 @@ pub struct Request {
     /// The plugin that wants addresses in [`Mode::Ipam`]: `type` of the configuration.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub under: Option<String>,
+    /// The bridge that the other plugin puts the container on and gives an address: `bridge`, under the plugin of that name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bridge: Option<String>,
     /// The name of the network, from the configuration: `name`.
     pub network: String,
     /// `CNI_CONTAINERID`: not empty but for STATUS and GC.

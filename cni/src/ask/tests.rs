@@ -188,6 +188,7 @@ fn a_request_has_what_the_runtime_said() {
         command: Command::Add,
         mode: Mode::Wire,
         under: None,
+        bridge: None,
         network: "pods".into(),
         container: "container-1".into(),
         interface: "eth0".into(),
@@ -241,6 +242,33 @@ fn wiring_comes_first_in_a_chain() {
     conf["ipam"] = json!({ "type": "petiole" });
     let request = ask_with(&environment("ADD"), &conf).request;
     assert_eq!((request.mode, request.under.as_deref()), (Mode::Ipam, conf["type"].as_str()));
+}
+
+#[test]
+fn a_bridge_has_to_be_its_pods_router() {
+    let conf = |more: Value| {
+        let mut conf = conf("1.0.0");
+        conf["type"] = json!("bridge");
+        conf["ipam"] = json!({ "type": "petiole" });
+        conf.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        conf
+    };
+    let bridge = |more| ask_with(&environment("ADD"), &conf(more)).request.bridge;
+    assert_eq!(bridge(json!({ "isGateway": true })).as_deref(), Some("cni0"));
+    let more = json!({ "bridge": "br7", "isDefaultGateway": true, "isGateway": false, "vlan": 0 });
+    assert_eq!(bridge(more).as_deref(), Some("br7"));
+    for (more, code, word) in [
+        (json!({}), Code::CONFIG, "\"isGateway\": true"),
+        (json!({ "isGateway": false, "isDefaultGateway": null }), Code::CONFIG, "\"isGateway\": true"),
+        (json!({ "isGateway": true, "vlan": 7 }), Code::CONFIG, "\"vlan\""),
+        (json!({ "isGateway": "yes" }), Code::DECODE, "isGateway"),
+    ] {
+        let failure = refused(&environment("ADD"), &conf(more.clone()));
+        assert_eq!(failure.code, code, "{more}: {failure}");
+        assert!(failure.msg.contains(word), "{failure}");
+        // What was made by another configuration goes all the same.
+        assert_eq!(ask_with(&environment("DEL"), &conf(more)).request.bridge, None);
+    }
 }
 
 #[test]

@@ -48,12 +48,12 @@ fn request() -> impl Strategy<Value = Request> {
     ];
     let mode = prop_oneof![Just(Mode::Wire), Just(Mode::Ipam)];
     let valid = any::<(String, String)>().prop_map(|(container, interface)| Attachment { container, interface });
-    let texts = (any::<Option<String>>(), any::<Option<String>>());
+    let texts = (any::<Option<String>>(), any::<Option<String>>(), any::<Option<String>>());
     let names = (any::<String>(), any::<String>(), any::<String>(), texts, option::of(pod()));
     let wishes = (any::<Vec<IpAddr>>(), option::of(mac()), any::<Option<u32>>(), vec(any::<String>(), 0..3));
     let rest = (option::of(previous()), vec(valid, 0..3), any::<u64>(), any::<u32>());
     (command, mode, names, wishes, rest).prop_map(|(command, mode, names, wishes, rest)| {
-        let (network, container, interface, (under, netns), pod) = names;
+        let (network, container, interface, (under, bridge, netns), pod) = names;
         let (ips, mac, mtu, pools) = wishes;
         let (prev, valid, patience_ms, version) = rest;
         Request {
@@ -61,6 +61,7 @@ fn request() -> impl Strategy<Value = Request> {
             command,
             mode,
             under,
+            bridge,
             network,
             container,
             interface,

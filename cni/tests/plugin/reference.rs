@@ -109,13 +109,15 @@ fn ptp_and_bridge_take_their_addresses_from_us() {
         let agent = Agent::new(Script::Respond(given()));
         let mut conf = agent.conf(version);
         conf["type"] = json!(kind);
-        conf["bridge"] = json!("br-pet");
+        conf["bridge"] = json!("br0");
+        conf["isGateway"] = json!(true);
         conf["ipam"] = json!({ "type": "petiole", "pools": ["blue"] });
         let result = these.run(kind, "ADD", &conf).unwrap();
         assert_eq!(these.addresses(), ["10.123.128.2/26", "fd00:123:8000::2/122"], "{kind}: {result}");
         assert_eq!(result["ips"][0]["address"], "10.123.128.2/26");
         let (request, netns) = agent.heard();
         assert_eq!((request.command, request.mode, netns), (rpc::Command::Add, rpc::Mode::Ipam, true));
+        assert_eq!(request.bridge.as_deref(), (kind == "bridge").then_some("br0"));
         assert_eq!((request.container.as_str(), request.pools), ("container-1", vec!["blue".to_owned()]));
 
         let agent = Agent::new(Script::Respond(Response::Done));
