@@ -30,6 +30,7 @@ use crate::effect::Effect;
 use crate::input::{EffectId, Now};
 use crate::view::PodsView;
 
+mod gateway;
 mod join;
 mod latency;
 mod repair;
@@ -38,6 +39,7 @@ mod subnet;
 mod types;
 mod witness;
 
+pub use gateway::Gateway;
 pub(crate) use join::ipam_settings;
 pub use subnet::subnet_with;
 pub(crate) use types::MARK;
@@ -74,12 +76,16 @@ pub(crate) enum PodAction {
 /// What an ADD depends on beside the request.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct PodFacts {
+    /// The node's name.
+    pub node: String,
     /// Families that pods get an address of; empty: ADD that names nothing is refused, for the reason in `refusal`.
     pub families: Vec<Family>,
     /// Every pool of the store: name and range.
     pub pools: Vec<(String, Prefix)>,
     /// Why no ADD is served.
     pub refusal: Option<String>,
+    /// Why the store cannot be read, as it was said last.
+    pub store: Option<String>,
     /// The smallest MTU of the uplinks, in octets.
     pub mtu: u32,
 }
@@ -114,6 +120,8 @@ pub(crate) struct Pods {
     actions: VecDeque<PodAction>,
     /// The wanted routes changed.
     changed: bool,
+    /// Those behind a bridge that got an address that no host can have there, and began again.
+    retried: BTreeSet<Attachment>,
     repair: repair::Repair,
     latencies: latency::Latencies,
 }
@@ -290,7 +298,7 @@ impl Pods {
             Ask::Check(_) => self.answer(asker, Err(unknown(&key))),
             // An agent that died half way may have left the interface; its addresses are the repair's.
             Ask::Del => self.unwire_stray(key.host_name(), Some(asker)),
-            Ask::Add(attach) => self.begin(key, asker, *attach),
+            Ask::Add(attach) => self.begin_behind_gateway(key, asker, *attach),
         }
     }
 
@@ -389,14 +397,14 @@ impl Pods {
     /// The endpoints that packets are to reach.
     pub(crate) fn reachable(&self) -> impl Iterator<Item = &Endpoint> {
         let up = |s: &Stage| matches!(s, Stage::Finishing { .. } | Stage::Live | Stage::Looking { .. });
-        self.works.values().filter(move |w| up(&w.stage) && !w.endpoint.attach.addresses_only).map(|w| &w.endpoint)
+        self.works.values().filter(move |w| up(&w.stage) && w.endpoint.attach.is_routed()).map(|w| &w.endpoint)
     }
 
     /// How many are attached, and how many addresses wait for the store to be given back.
     pub(crate) fn counts(&self) -> PodsView {
-        let live = self.works.values().filter(|w| matches!(w.stage, Stage::Live | Stage::Looking { .. })).count();
-        let releasing =
-            self.works.values().filter(|w| matches!(w.stage, Stage::Releasing { .. } | Stage::Forgetting)).count();
+        let pods = || self.works.values().filter(|w| !w.endpoint.attach.is_gateway());
+        let live = pods().filter(|w| matches!(w.stage, Stage::Live | Stage::Looking { .. })).count();
+        let releasing = pods().filter(|w| matches!(w.stage, Stage::Releasing { .. } | Stage::Forgetting)).count();
         PodsView { attached: live, releasing }
     }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use petiole_config::{Role, Settings};
+use petiole_config::{BlockSource, Role, Settings};
 use petiole_dataplane::{Hop, LinkIndex, Route, RouteKey, RouteKind, RouteState, ident};
 use petiole_ipam::{IpamSettings, PoolSpec, Problem};
 use petiole_prefix::{Family, Prefix};
@@ -76,13 +76,8 @@ impl Node {
 
     /// The routes of all pods, as far as their interfaces are there.
     pub(crate) fn pod_routes(&self) -> BTreeMap<RouteKey, Route> {
-        let links: BTreeMap<&str, LinkIndex> = self
-            .dataplane
-            .links()
-            .map(|l| (l.name.as_str(), l.index))
-            .filter(|(n, _)| ident::is_own_interface(n))
-            .collect();
-        let reachable = self.pods.reachable().filter_map(|e| Some((e, *links.get(e.host.as_str())?)));
+        let links: BTreeMap<&str, LinkIndex> = self.dataplane.links().map(|l| (l.name.as_str(), l.index)).collect();
+        let reachable = self.pods.reachable().filter_map(|e| Some((e, *links.get(e.way())?)));
         reachable
             .flat_map(|(e, link)| e.addresses.iter().map(move |a| (pod_key(Prefix::host(*a)), pod_route(link))))
             .collect()
@@ -145,7 +140,9 @@ impl Node {
         let families: BTreeSet<Family> = usable.chain(self.owned.iter().map(Prefix::family)).collect();
         let uplinks = self.uplinks.values().flatten().filter_map(|u| self.topology.link_named(&u.name));
         PodFacts {
+            node: self.settings.node.name.clone(),
             refusal: self.pod_refusal(&families),
+            store: self.watch.state().last_error.clone(),
             families: families.into_iter().collect(),
             pools: pools.iter().map(|p| (p.name.clone(), p.cidr)).collect(),
             mtu: uplinks.map(|l| l.mtu).min().unwrap_or(MTU),
@@ -156,6 +153,9 @@ impl Node {
     fn pod_refusal(&self, families: &BTreeSet<Family>) -> Option<String> {
         if !self.settings.node.roles.contains(&Role::Worker) {
             return Some("this node is no worker: add \"worker\" to [node] roles".to_owned());
+        }
+        if let Some(words) = self.range_refusal() {
+            return Some(words);
         }
         if self.watch.state().phase != WatchPhase::InSync {
             let why = self.troubles.get("store").cloned();
@@ -226,9 +226,12 @@ pub(crate) fn ipam_settings(settings: &Settings) -> IpamSettings {
         node: node.name.clone(),
         want_block: node.roles.contains(&Role::Worker),
         pools: ipam.pools.iter().map(|p| PoolSpec { cidr: p.cidr, block_size: p.block_size }).collect(),
+        only_these: ipam.source == BlockSource::Node,
         selectors: ipam.pools.iter().filter_map(|p| Some((p.cidr, p.node_selector.clone()?))).collect(),
         labels: node.labels.clone(),
         reserved: ipam.reserved.clone(),
+        grace_time: ipam.grace_time,
+        taken: BTreeMap::new(),
     }
 }
 

@@ -67,6 +67,7 @@ impl Pods {
                 work.missed = missing;
             }
         }
+        dead.extend(self.gateways_of_no_bridge(links, first));
         for key in dead {
             self.remove(&key, Asker::Nobody, Ok(CniAnswer::Done));
         }

@@ -74,6 +74,7 @@ impl Pods {
             mac: attach.mac.unwrap_or_else(|| key.mac()),
             mtu: attach.mtu.unwrap_or(self.facts.mtu),
             addresses: Vec::new(),
+            gateways: Vec::new(),
             since: self.wall,
             attach,
         };
@@ -98,6 +99,12 @@ impl Pods {
                     let words = "the container was deleted meanwhile; try again";
                     return self.remove(key, asker, Err(CniFailure::new(CniFault::TryAgain, words)));
                 }
+                if let Err(outcome) = self.place_behind_gateway(key) {
+                    // Without an outcome it begins again.
+                    let asker = outcome.as_ref().map_or(Asker::Nobody, |_| asker);
+                    return self.remove(key, asker, outcome.map_or(Ok(CniAnswer::Done), Err));
+                }
+                let Some(work) = self.works.get_mut(key) else { return };
                 if work.endpoint.attach.addresses_only {
                     return self.finish(key);
                 }
@@ -110,6 +117,7 @@ impl Pods {
             Err(error) => {
                 let fault = match &error {
                     AssignError::BadRequest(_) => CniFault::BadRequest,
+                    AssignError::AddressInUse(_) => CniFault::AddressInUse,
                     AssignError::NoAddress { .. } if self.facts.refusal.is_some() => CniFault::Exhausted,
                     AssignError::Garbage(_) | AssignError::NoAddress { .. } | AssignError::StoreAway(_) => {
                         CniFault::TryAgain
@@ -117,6 +125,12 @@ impl Pods {
                 };
                 // It may have been done all the same.
                 let held = matches!(error, AssignError::StoreAway(_));
+                let error = match (error, &self.facts.store) {
+                    (AssignError::StoreAway(said), Some(why)) if !said.contains(why) => {
+                        AssignError::StoreAway(format!("{said}, it cannot be read: {why}"))
+                    }
+                    (error, _) => error,
+                };
                 self.take_down(key, asker, Err(CniFailure::new(fault, error.to_string())), held);
             }
         }
@@ -203,9 +217,9 @@ impl Pods {
     /// Record and routes, both at once.
     fn finish(&mut self, key: &Attachment) {
         let Some(work) = self.works.get_mut(key) else { return };
-        let only = work.endpoint.attach.addresses_only;
+        let unrouted = !work.endpoint.attach.is_routed();
         let deadline = self.now + ROUTE_PATIENCE;
-        work.stage = Stage::Finishing { recorded: false, routed: only, announced: only, deadline };
+        work.stage = Stage::Finishing { recorded: false, routed: unrouted, announced: unrouted, deadline };
         work.on_disk = true;
         let endpoint = work.endpoint.clone();
         self.changed = true;
@@ -277,6 +291,7 @@ impl Pods {
     }
 
     fn take_down(&mut self, key: &Attachment, asker: Asker, outcome: CniReply, held: bool) {
+        self.refuse_behind_gateway(key, &outcome);
         let Some(work) = self.works.get_mut(key) else { return };
         work.asker = asker;
         work.endpoint.state = EndpointState::Releasing;
@@ -335,7 +350,7 @@ impl Pods {
         let Some(work) = self.works.remove(key) else { return };
         self.changed = true;
         for (asker, ask, _) in work.waiting {
-            self.ask(key.clone(), asker, ask);
+            self.ask(ask.about(key), asker, ask);
         }
     }
 
@@ -343,7 +358,7 @@ impl Pods {
         // Each may begin something that the next must wait for.
         let Some(work) = self.works.get_mut(key) else { return };
         for (asker, ask, _) in std::mem::take(&mut work.waiting) {
-            self.ask(key.clone(), asker, ask);
+            self.ask(ask.about(key), asker, ask);
         }
     }
 }

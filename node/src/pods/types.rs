@@ -6,6 +6,8 @@ use petiole_prefix::Family;
 use petiole_store::UnixNanos;
 use serde::{Deserialize, Serialize};
 
+use super::Gateway;
+
 /// Names a request of the CNI plugin; chosen by the driver that took it, which keeps the namespace that came with it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub struct CniId(pub u64);
@@ -55,6 +57,9 @@ pub struct Attach {
     pub netns: Option<String>,
     /// Addresses alone: another plugin does the wiring.
     pub addresses_only: bool,
+    /// The bridge that the other plugin puts the container on: the way to its addresses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bridge: Option<String>,
     /// Namespace and name of the pod, where the runtime is Kubernetes'.
     pub pod: Option<(String, String)>,
     /// Exactly these addresses; empty for any.
@@ -116,6 +121,8 @@ pub enum CniFault {
     Kernel,
     /// No address is to be had.
     Exhausted,
+    /// The address that was asked for is held by another.
+    AddressInUse,
 }
 
 /// An endpoint: a container's interface with its addresses. It is what the record on disk says, one file each.
@@ -139,6 +146,9 @@ pub struct Endpoint {
     pub mtu: u32,
     /// At most one of each family, IPv4 first.
     pub addresses: Vec<IpAddr>,
+    /// The routers of its addresses behind a bridge, one of each family; of a bridge's gateway those that it is itself.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gateways: Vec<Gateway>,
     /// When it was made.
     pub since: UnixNanos,
 }
@@ -201,6 +211,9 @@ impl Attach {
     /// Who holds the addresses: as Calico names it for the first interface. Another interface of the same container holds
     /// addresses of its own.
     pub(crate) fn handle(&self) -> String {
+        if let Some(handle) = self.gateway_handle() {
+            return handle;
+        }
         let Attachment { container, interface } = &self.attachment;
         match interface.as_str() {
             "eth0" => format!("{}.{container}", self.network),

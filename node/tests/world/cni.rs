@@ -39,6 +39,7 @@ pub fn attach(container: &str) -> Attach {
         attachment: attachment(container),
         netns: Some(format!("/run/netns/{container}")),
         addresses_only: false,
+        bridge: None,
         pod: Some(("default".to_owned(), container.to_owned())),
         ips: Vec::new(),
         mac: None,
@@ -49,6 +50,12 @@ pub fn attach(container: &str) -> Attach {
 
 pub fn add(container: &str) -> CniRequest {
     CniRequest::Add(Box::new(attach(container)))
+}
+
+/// What another plugin asks that puts its containers on a bridge.
+pub fn behind(bridge: &str, container: &str) -> CniRequest {
+    let bridge = Some(bridge.to_owned());
+    CniRequest::Add(Box::new(Attach { addresses_only: true, bridge, ..attach(container) }))
 }
 
 pub fn add_with(container: &str, ips: &[&str], pools: &[&str]) -> CniRequest {

@@ -20,6 +20,7 @@ use petiole_node::config::Settings;
 use petiole_node::dataplane::{
     Address, KernelError, KernelEvent, Link, Route, RouteKey, Scope, Step, StepResult, ident,
 };
+use petiole_node::kubernetes::{Away, KubernetesAction, KubernetesEvent};
 use petiole_node::neighbour::{DiscoveryAction, DiscoveryEvent, ROUTER_ADVERTISEMENT, ROUTER_SOLICITATION};
 use petiole_node::pods::{CniFailure, CniFault, CniId, CniReply, CniRequest, Endpoint, FoundEndpoints};
 use petiole_node::prefix::{Family, Prefix};
@@ -76,6 +77,12 @@ pub struct World {
     pub ended: bool,
     pub log: Vec<Event>,
     pub txns: usize,
+    /// The cluster whose Kubernetes API answers, and its Node objects; `None`: none does.
+    pub api: Option<(String, BTreeSet<String>)>,
+    /// What was written into the Kubernetes API.
+    pub kubernetes: Vec<KubernetesAction>,
+    /// Whether that is allowed.
+    pub tells: Result<(), Away>,
     /// Who answers router solicitations on every link.
     pub router: Option<Ipv6Addr>,
     /// What the kernel took of BGP's bytes is told only later.
@@ -102,6 +109,8 @@ pub struct World {
     pub unwire_fails: Option<CniFailure>,
     /// The store does what it is asked, and is not heard of until [`World::store_answers`].
     pub store_mute: bool,
+    /// The words with which the store refuses whatever writes.
+    pub store_full: Option<String>,
     unheard: Vec<Input>,
     /// The families of pairs that are begun, by the name of the host's end.
     begun: BTreeMap<String, BTreeSet<Family>>,
@@ -199,6 +208,9 @@ impl World {
             ended: false,
             log: Vec::new(),
             txns: 0,
+            api: None,
+            kubernetes: Vec::new(),
+            tells: Ok(()),
             router: None,
             clogged: false,
             untold: Vec::new(),
@@ -213,13 +225,14 @@ impl World {
             pod_fails: None,
             unwire_fails: None,
             store_mute: false,
+            store_full: None,
             unheard: Vec::new(),
             begun: BTreeMap::new(),
             replies: BTreeMap::new(),
             next_query: 0,
             todo: VecDeque::new(),
         };
-        world.todo.push_back(Input::Started { boot_id: boot.to_owned(), saved });
+        world.todo.push_back(Input::Started { boot_id: boot.to_owned(), saved: saved.map(Box::new) });
         world.settle();
         world
     }
@@ -280,10 +293,11 @@ impl World {
             Effect::Store(action) => self.store_action(action),
             Effect::Txn { id, txn } => {
                 self.txns += 1;
-                let result = if self.store_up {
-                    self.store.apply(&txn).map(|a| a.outcome)
-                } else {
-                    Err(StoreError::Unknown("no answer".to_owned()))
+                let writes = txn.then.iter().any(|op| !matches!(op, Op::Get(_)));
+                let result = match &self.store_full {
+                    _ if !self.store_up => Err(StoreError::Unknown("no answer".to_owned())),
+                    Some(words) if writes => Err(StoreError::Refused(words.clone())),
+                    _ => self.store.apply(&txn).map(|a| a.outcome),
                 };
                 let done = Input::Done { id, result: Done::Txn(result) };
                 if self.store_mute { self.unheard.push(done) } else { self.todo.push_back(done) }
@@ -363,6 +377,14 @@ impl World {
                 }
             }
             Effect::Discovery(action) => self.discovery.push(action),
+            Effect::Kubernetes(KubernetesAction::Ask { object }) => {
+                let answer = self.api.as_ref().map(|(cluster, nodes)| (cluster.clone(), nodes.contains(&object)));
+                self.todo.push_back(Input::Kubernetes(KubernetesEvent::Asked { object, answer }));
+            }
+            Effect::Kubernetes(action) => {
+                self.kubernetes.push(action);
+                self.todo.push_back(Input::Kubernetes(KubernetesEvent::Told(self.tells.clone())));
+            }
             Effect::Bfd(sessions) => self.bfd = sessions,
         }
     }
