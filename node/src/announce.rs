@@ -22,6 +22,7 @@ impl Node {
     pub(crate) fn announce(&mut self) {
         let facts = Facts {
             blocks: self.owned.iter().copied().collect(),
+            source: self.settings.ipam.source,
             unexported: self.unexported(),
             borrowed: self.borrowed(),
             addresses: &self.settings.node.addresses,

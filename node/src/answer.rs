@@ -203,7 +203,7 @@ impl Node {
         });
         let blocks = self.ipam.all_blocks().into_iter().map(|b| BlockView {
             cidr: b.cidr,
-            ours: self.owned.contains(&b.cidr),
+            ours: self.ipam.blocks().contains_key(&b.cidr),
             owner: b.owner,
             used: u32::try_from(b.used).unwrap_or(u32::MAX),
             size: u32::try_from(b.cidr.subnet_count(b.cidr.family().max_len())).unwrap_or(u32::MAX),

@@ -8,7 +8,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use petiole_bgp::Ownership;
-use petiole_config::{Announce, AnnounceKind};
+use petiole_config::{Announce, AnnounceKind, BlockSource};
 use petiole_prefix::Prefix;
 
 /// What a candidate is.
@@ -84,8 +84,10 @@ pub enum FilterVerdict {
 /// Everything the verdicts depend on, but for the filters and the kernel, which are asked.
 #[derive(Debug)]
 pub struct Facts<'a> {
-    /// Blocks of this node, confirmed by the store or remembered from the same boot.
+    /// Blocks of this node, confirmed by the store or remembered from the same boot; or ranges, if the Node object names those.
     pub blocks: Vec<Prefix>,
+    /// Who says that they are.
+    pub source: BlockSource,
     /// Those of them whose pool says `disableBGPExport`.
     pub unexported: BTreeSet<Prefix>,
     /// Addresses that this node holds in blocks that are not its own, with the block of each.
@@ -124,6 +126,8 @@ impl Decision {
 pub enum Reason {
     /// A confirmed block.
     OwnBlock,
+    /// A range that the Node object names.
+    OwnRange,
     /// Held here, out of another node's block.
     Borrowed(Prefix),
     /// The node's own address.
@@ -154,6 +158,7 @@ impl Reason {
     const fn announces(&self) -> bool {
         match self {
             Self::OwnBlock
+            | Self::OwnRange
             | Self::Borrowed(_)
             | Self::OwnAddress
             | Self::Ungated
@@ -174,6 +179,7 @@ impl Reason {
     pub const fn code(&self) -> &'static str {
         match self {
             Self::OwnBlock => "own_block",
+            Self::OwnRange => "own_range",
             Self::Borrowed(_) => "borrowed",
             Self::OwnAddress => "own_address",
             Self::Ungated => "ungated",
@@ -194,6 +200,7 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::OwnBlock => f.write_str("the store says that this block is this node's"),
+            Self::OwnRange => f.write_str("the Node object says that this range is this node's (spec.podCIDRs)"),
             Self::Borrowed(block) => write!(f, "a pod of this node holds it, borrowed from block {block}"),
             Self::OwnAddress => f.write_str("an address of this node ([node] addresses)"),
             Self::Ungated => f.write_str("configured in [[announce]] without a health check"),
@@ -265,7 +272,11 @@ fn candidates(facts: &Facts<'_>) -> BTreeMap<Prefix, (Kind, Claim)> {
         let claim = if facts.unexported.contains(cidr) {
             Claim::Closed(Reason::ExportDisabled)
         } else {
-            Claim::Holds(Ownership::Block { cidr: *cidr }, Reason::OwnBlock)
+            let reason = match facts.source {
+                BlockSource::Store => Reason::OwnBlock,
+                BlockSource::Node => Reason::OwnRange,
+            };
+            Claim::Holds(Ownership::Block { cidr: *cidr }, reason)
         };
         found.entry(*cidr).or_insert((Kind::Block, claim));
     }

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::event::Event;
 use crate::forwarding::Wanted;
 use crate::input::{EffectId, GateId, QueryId};
+use crate::kubernetes::KubernetesAction;
 use crate::neighbour::DiscoveryAction;
 use crate::pods::{CniId, CniReply, Endpoint};
 use crate::saved::Saved;
@@ -119,6 +120,8 @@ pub enum Effect {
         /// The answer.
         result: CniReply,
     },
+    /// Ask the Kubernetes API.
+    Kubernetes(KubernetesAction),
     /// Answer an operator.
     Reply {
         /// Whose question.

@@ -154,6 +154,8 @@ pub enum Event {
         /// What it holds.
         addresses: Vec<IpAddr>,
     },
+    /// A node was deleted from the Kubernetes API for good, and peers are told to free what it held.
+    NodeDeleted(String),
 }
 
 impl Event {
@@ -188,6 +190,7 @@ impl Event {
             | Self::PrefixLimit { .. }
             | Self::BlockOwned(_)
             | Self::Set { .. }
+            | Self::NodeDeleted(_)
             | Self::ProblemOver(_) => Level::Info,
         }
     }
@@ -227,6 +230,10 @@ impl fmt::Display for Event {
             Self::BlockOwned(block) => write!(f, "block {block} is ours"),
             Self::BlockLost(block) => write!(f, "block {block} is no longer ours"),
             Self::Set { key, was, value } => write!(f, "set {key} = {value} for pods; it was {was}"),
+            Self::NodeDeleted(node) => write!(
+                f,
+                "node {node} is silent, and its Node object was deleted: what it held is freed unless it is heard of soon"
+            ),
             Self::Problem(what) => f.write_str(what),
             Self::ProblemOver(what) => write!(f, "over: {what}"),
             Self::GuardStopped(what) => write!(

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::detection::BfdReport;
 use crate::forwarding::Outcome;
+use crate::kubernetes::KubernetesEvent;
 use crate::neighbour::DiscoveryEvent;
 use crate::pods::{CniFailure, CniId, CniRequest, FoundEndpoints};
 use crate::saved::Saved;
@@ -46,7 +47,7 @@ pub enum Input {
         /// `/proc/sys/kernel/random/boot_id`: saved blocks count only within one boot.
         boot_id: String,
         /// The last known good state; `None` where there is none, or it could not be read (the driver logs why).
-        saved: Option<Saved>,
+        saved: Option<Box<Saved>>,
     },
     /// Lists, changes and failures of the store's watch.
     Store(WatchEvent),
@@ -95,6 +96,8 @@ pub enum Input {
         /// What it wants.
         request: CniRequest,
     },
+    /// The Kubernetes API spoke of this node, or is away.
+    Kubernetes(KubernetesEvent),
     /// Settings of the kernel that [`Effect::Forward`](crate::Effect::Forward) had to change.
     Forwarding(Vec<Outcome>),
     /// The driver met trouble that no effect asked about, such as a listening address in use; empty words clear it.

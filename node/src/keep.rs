@@ -25,6 +25,7 @@ impl Node {
             boot_id: self.boot_id.clone(),
             written: 0,
             blocks: self.ipam.blocks().iter().map(|(cidr, block)| (*cidr, block.mod_revision)).collect(),
+            ranges: self.kubernetes.ranges.named().clone(),
             borrowed: self.borrowed(),
             unexported: self.unexported(),
             filters: self.filters.texts(),
@@ -37,6 +38,7 @@ impl Node {
                     (verdict != Verdict::Unknown).then_some((announce.prefix, verdict == Verdict::Healthy))
                 })
                 .collect(),
+            labels: self.kubernetes.labels().clone(),
             orders: self.orders.clone(),
         };
         if self.written.as_ref() == Some(&content) || self.save_again.is_some() {

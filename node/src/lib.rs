@@ -9,6 +9,7 @@
 mod announce;
 mod answer;
 
+pub mod conf_dir;
 pub mod desired;
 mod detection;
 pub mod effect;
@@ -20,6 +21,7 @@ pub mod gate;
 pub mod health;
 pub mod input;
 mod keep;
+pub mod kubernetes;
 mod metrics;
 pub mod neighbour;
 mod node;

@@ -32,7 +32,7 @@ impl Node {
             flag(store.phase == petiole_store::watch::WatchPhase::InSync),
         );
         out.gauge("petiole_store_keys", "Keys of the store that the node follows", &[], count(store.keys));
-        out.gauge("petiole_ipam_blocks", "Blocks of this node", &[], count(self.owned.len()));
+        out.gauge("petiole_ipam_blocks", "Blocks of this node", &[], count(self.ipam.blocks().len()));
         self.ipam_metrics(&mut out);
         for pool in self.ipam.pools() {
             let cidr = pool.cidr.to_string();

@@ -21,6 +21,7 @@ use crate::forwarding::Forwarding;
 use crate::gate::{Conditions, Order};
 use crate::health::{Gate, Verdict};
 use crate::input::{Done, EffectId, Input, Now, QueryId, UnixNanos};
+use crate::kubernetes::Kubernetes;
 use crate::neighbour::Neighbours;
 use crate::operator::Orders;
 use crate::pods::{self, Pods};
@@ -60,6 +61,7 @@ pub struct Node {
     pub(crate) fib: Fib,
     pub(crate) pods: Pods,
     pub(crate) forwarding: Forwarding,
+    pub(crate) kubernetes: Kubernetes,
     pub(crate) order: Order,
 
     pub(crate) topology: Topology,
@@ -129,6 +131,8 @@ pub enum TimerReason {
     Drain,
     /// A pod's route or release, or the comparison of records with kernel and store.
     Pods,
+    /// Who is silent, and whether the Kubernetes API knows more.
+    Kubernetes,
     /// A failed write of the last known good state is tried again.
     Save,
 }
@@ -153,6 +157,7 @@ impl Node {
             fib: Fib::default(),
             pods: Pods::default(),
             forwarding: Forwarding::default(),
+            kubernetes: Kubernetes::new(settings.ipam.grace_time, &seed),
             order: Order::new(now.mono),
             topology: Topology::default(),
             neighbours: Neighbours::new(unnumbered, &seed::derive(&seed, "neighbours")),
@@ -223,6 +228,7 @@ impl Node {
             }
             Input::Endpoints(found) => self.load_endpoints(found),
             Input::Cni { id, request } => self.handle_cni(id, request),
+            Input::Kubernetes(event) => self.handle_kubernetes(event),
             Input::Forwarding(outcomes) => self.handle_forwarding(outcomes),
             Input::Trouble { part, what } => {
                 if what.is_empty() {
@@ -251,6 +257,7 @@ impl Node {
         self.pods.turn(now);
         self.pods.handle_timeout();
         self.run_drain();
+        self.look_for_departed();
         self.save_again.take_if(|at| *at <= now.mono);
         self.settle();
     }
@@ -273,16 +280,11 @@ impl Node {
         let neighbours = self.neighbours.poll_timeout().map(|at| (at, TimerReason::Neighbours));
         let drain = self.drain_at.map(|at| (at, TimerReason::Drain));
         let pods = self.pods.poll_timeout().map(|at| (at, TimerReason::Pods));
-        [neighbours, bgp, store, ipam, kernel, probe, order, save, drain, pods].into_iter().flatten().min()
+        let kubernetes = self.kubernetes_timeout().map(|at| (at, TimerReason::Kubernetes));
+        [kubernetes, neighbours, bgp, store, ipam, kernel, probe, order, save, drain, pods].into_iter().flatten().min()
     }
 
-    /// Whether a timer is due that declares a leaf silent: what lies unread in the sockets is to be handed over first.
-    #[must_use]
-    pub fn judges_silence(&self, now: Duration) -> bool {
-        self.speaker.as_ref().is_some_and(|s| s.is_hold_due(now))
-    }
-
-    fn handle_started(&mut self, boot_id: String, saved: Option<Saved>) {
+    fn handle_started(&mut self, boot_id: String, saved: Option<Box<Saved>>) {
         let words = match &saved {
             None => "no saved state".to_owned(),
             Some(s) if s.node != self.settings.node.name => format!("saved state is node {}'s and is not used", s.node),
@@ -297,9 +299,11 @@ impl Node {
             self.filters.restore(&saved.filters);
             self.found_orders = saved.orders.clone();
             self.resume_orders(saved.orders.clone());
+            self.resume_labels(saved.labels.clone());
             if saved.boot_id == boot_id {
                 self.resumed = true;
                 self.ipam.restore(&saved.blocks);
+                self.resume_ranges(saved.ranges);
                 self.found_borrowed = saved.borrowed;
                 self.found_unexported = saved.unexported;
                 for (gate, announce) in self.gates.iter_mut().zip(&self.settings.announce) {
@@ -342,7 +346,7 @@ impl Node {
             // Its identifiers are not the node's.
             Done::Pod(_) => {}
             Done::Txn(outcome) => {
-                if self.survey_done(id, &outcome) {
+                if self.survey_done(id, &outcome) || self.departed_done(id, &outcome) {
                     return;
                 }
                 if let Some(txn) = self.txns.remove(&id) {
@@ -389,6 +393,7 @@ impl Node {
         if self.dataplane.poll_dump_wanted() {
             self.effects.push_back(Effect::Dump);
         }
+        self.tell_kubernetes();
         self.report_problems();
         self.save();
         if let Some(answer) = self.stopping.take() {
@@ -443,7 +448,7 @@ impl Node {
             self.effects.push_back(Effect::Store(action));
         }
         self.drain_replies();
-        let owned: BTreeSet<Prefix> = self.ipam.blocks().keys().copied().collect();
+        let owned = self.entitled();
         if owned != self.owned {
             for block in owned.difference(&self.owned) {
                 self.effects.push_back(Effect::Log(Event::BlockOwned(*block)));
@@ -458,7 +463,7 @@ impl Node {
 
     fn allow(&mut self) {
         let is = Conditions {
-            store_in_sync: self.watch.state().phase == WatchPhase::InSync,
+            store_in_sync: self.watch.state().phase == WatchPhase::InSync && self.is_told_of_ranges(),
             resumed: self.resumed,
             gates_decided: self.gates.iter().flatten().all(|g| g.verdict() != Verdict::Unknown),
             leaves_in_sync: self.leaves_in_sync,

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use petiole_ipam::Problem;
+
 use crate::effect::Effect;
 use crate::event::Event;
 use crate::node::Node;
@@ -33,12 +35,16 @@ impl Node {
 
     fn current_problems(&self) -> BTreeSet<String> {
         let mut problems: BTreeSet<String> = self.troubles.values().cloned().collect();
-        problems.extend(self.ipam.problems().iter().map(ToString::to_string));
+        // What is lacking there is a range of the Node object.
+        let lacks_range = self.range_refusal().is_some();
+        let of_pools = self.ipam.problems().into_iter().filter(|p| !(lacks_range && matches!(p, Problem::NoPool)));
+        problems.extend(of_pools.map(|p| p.to_string()));
         problems.extend(self.dataplane.problems().iter().map(ToString::to_string));
         problems.extend(self.filters.problems());
         problems.extend(self.pods.problems());
         problems.extend(self.forwarding.problems());
         problems.extend(self.limit_problems());
+        problems.extend(self.kubernetes_problems());
         // One that was not heard is a problem once it had the time to answer.
         let unheard = |why: &&NoUplink| !matches!(why, NoUplink::NoNeighbour { .. });
         problems

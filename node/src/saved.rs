@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::operator::Orders;
 
-/// What is on disk. Blocks and borrowed addresses count only under the same boot id: after a reboot there are no pods, so they wait for the store.
+/// What is on disk. Blocks, ranges and borrowed addresses count only under the same boot id: after a reboot there are no pods, so they wait for the store.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Saved {
     /// Format of this file; 1.
@@ -22,6 +22,9 @@ pub struct Saved {
     pub written: UnixNanos,
     /// The blocks that this node owned, with the revision at which the store said so.
     pub blocks: BTreeMap<Prefix, i64>,
+    /// The ranges that the Node object named, where they are announced instead of blocks.
+    #[serde(default)]
+    pub ranges: BTreeSet<Prefix>,
     /// The addresses that this node held in blocks of others, with the block of each.
     #[serde(default)]
     pub borrowed: BTreeMap<IpAddr, Prefix>,
@@ -32,6 +35,9 @@ pub struct Saved {
     pub filters: BTreeMap<String, String>,
     /// The last verdict of each health gate, by the announced prefix.
     pub gates: BTreeMap<Prefix, bool>,
+    /// The labels of this node's Node object; they hold over boots.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
     /// What operators ordered; holds over boots.
     #[serde(default)]
     pub orders: Orders,

@@ -43,6 +43,7 @@ impl Node {
         }
         self.uplinks =
             bgp.peers.iter().filter_map(|settings| Some((peer_id(settings)?, self.uplink(settings)))).collect();
+        self.use_taken();
         let ways: BTreeMap<PeerId, Uplink> =
             self.uplinks.iter().filter_map(|(id, uplink)| Some((*id, self.way(*id, uplink)?))).collect();
         self.last_uplinks = ways.clone();
@@ -247,6 +248,12 @@ impl Node {
     #[must_use]
     pub fn hold_due(&self, now: Duration) -> Vec<ConnId> {
         self.speaker.as_ref().map(|speaker| speaker.hold_due(now)).unwrap_or_default()
+    }
+
+    /// Whether a timer is due that declares a leaf silent: what lies unread in the sockets is to be handed over first.
+    #[must_use]
+    pub fn judges_silence(&self, now: Duration) -> bool {
+        self.speaker.as_ref().is_some_and(|s| s.is_hold_due(now))
     }
 
     /// Whether at least one session is Established.

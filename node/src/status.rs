@@ -26,6 +26,7 @@ impl Node {
             ready: not_ready.is_empty(),
             not_ready,
             store: self.store_view(),
+            kubernetes: self.kubernetes_view(),
             peers: self.peer_lines(),
             gates: self.gate_views(),
             blocks: self.owned.iter().copied().collect(),
@@ -58,6 +59,9 @@ impl Node {
         }
         if !(self.store_seen || self.resumed) {
             missing.push("the store has not been read yet".to_owned());
+        }
+        if !self.is_told_of_ranges() {
+            missing.push("the Kubernetes API has not said yet which ranges are this node's".to_owned());
         }
         missing
     }

@@ -2,11 +2,13 @@
 
 mod bfd;
 mod ipam;
+mod kubernetes;
 mod order;
 mod pods;
 mod sample;
 
 pub use ipam::{BlockView, BlocksView, CheckView, FindingView, ForgottenView, PoolView, RepairView, ShowView};
+pub use kubernetes::KubernetesView;
 pub use order::{DrainView, OrderView, PeerOrder};
 pub use pods::{AddressesView, PodsView};
 pub use sample::{Sample, SampleKind};
@@ -334,6 +336,9 @@ pub struct StatusView {
     pub not_ready: Vec<String>,
     /// The store.
     pub store: StoreView,
+    /// The node's Node object; `None` without `[kubernetes]`.
+    #[serde(default)]
+    pub kubernetes: Option<KubernetesView>,
     /// One line a session.
     pub peers: Vec<PeerLine>,
     /// One line a health gate.

@@ -3,6 +3,7 @@
 //! Nothing is judged again here: the verdicts on candidates are stored, those on learned paths lie in the RIB, and the FIB's
 //! verdict is the function that decided.
 
+use petiole_config::BlockSource;
 use petiole_prefix::{Family, Prefix};
 
 use crate::desired::{Decision, Kind, Reason};
@@ -17,7 +18,7 @@ impl Node {
         let decision = self.decisions.get(&prefix).map(|(decision, _)| decision);
         let mut steps = Vec::new();
         if let Some(decision) = decision {
-            steps.extend(candidate_steps(decision));
+            steps.extend(candidate_steps(decision, self.settings.ipam.source));
             for told in &advertised {
                 let (pass, code, detail) = match (&told.not_announced, told.next_hop) {
                     (Some(why), _) => (false, "not_told", format!("{} was not told: {why}", told.peer)),
@@ -116,8 +117,8 @@ impl Node {
         }
         for block in self.ipam.all_blocks().iter().filter(|b| b.cidr.overlaps(&prefix)).take(8) {
             let owner = block.owner.as_ref().map_or_else(|| "nobody".to_owned(), |o| format!("node {o}"));
-            let (code, detail) = if self.owned.contains(&block.cidr) {
-                ("own_block", format!("it lies in block {} of this node, which is announced as a whole", block.cidr))
+            let (code, detail) = if let Some(own) = self.owned.iter().find(|own| own.contains(&block.cidr)) {
+                ("own_block", format!("it lies in block {own} of this node, which is announced as a whole"))
             } else {
                 ("foreign_block", format!("block {} belongs to {owner}, not to this node", block.cidr))
             };
@@ -164,10 +165,13 @@ impl Node {
     }
 }
 
-fn candidate_steps(decision: &Decision) -> Vec<WhyStep> {
+fn candidate_steps(decision: &Decision, source: BlockSource) -> Vec<WhyStep> {
     let kind = decision.kind;
     let claim = match kind {
-        Kind::Block => "the store gives this block to this node".to_owned(),
+        Kind::Block => match source {
+            BlockSource::Store => "the store gives this block to this node".to_owned(),
+            BlockSource::Node => "the Node object gives this range to this node".to_owned(),
+        },
         Kind::Borrowed => "the store gives this address of another node's block to a pod of this node".to_owned(),
         Kind::Address => "an address of this node ([node] addresses)".to_owned(),
         Kind::Anycast | Kind::ServiceRange => format!("configured in [[announce]] as {kind}"),
@@ -176,7 +180,7 @@ fn candidate_steps(decision: &Decision) -> Vec<WhyStep> {
     let mut steps = vec![step("ownership", true, "candidate", claim)];
     let words = decision.reason.to_string();
     let question = match &decision.reason {
-        Reason::OwnBlock | Reason::Borrowed(_) | Reason::OwnAddress | Reason::Ungated => None,
+        Reason::OwnBlock | Reason::OwnRange | Reason::Borrowed(_) | Reason::OwnAddress | Reason::Ungated => None,
         Reason::ExportDisabled => Some("pool"),
         Reason::Healthy(_) | Reason::Unhealthy(_) => Some("health"),
         Reason::FilterAccepts(_) | Reason::FilterRejects(_) | Reason::NoFilterAccepts => Some("filter"),

@@ -149,7 +149,7 @@ fn named_addresses_that_cannot_be_had_say_why() {
         with("", &[pool("pods", "10.123.128.0/17", 26, |_| ()), pool("other", "10.124.0.0/20", 26, |_| ())]);
     let taken = v4_of(&mut world, "c1").to_string();
     let said = [taken.as_str(), "is held by petiole.c1 on node worker1: release it first, or name another"];
-    is_refused(&mut world, add_with("c2", &[&taken], &[]), CniFault::BadRequest, &said);
+    is_refused(&mut world, add_with("c2", &[&taken], &[]), CniFault::AddressInUse, &said);
     let said = ["10.9.9.9 lies in no IP pool of the store"];
     is_refused(&mut world, add_with("c2", &["10.9.9.9"], &[]), CniFault::BadRequest, &said);
     let said = ["10.124.0.5 lies in pool other (10.124.0.0/20), not in pods"];
@@ -162,7 +162,7 @@ fn named_addresses_that_cannot_be_had_say_why() {
     put(&mut world, (CONFIG, r#"{"auto_allocate_blocks":true,"ipCooldownSeconds":60}"#.to_owned()));
     ask(&mut world, del("c1")).unwrap();
     let said = [taken.as_str(), "was released at", "is kept back for 60 s (ipCooldownSeconds)"];
-    is_refused(&mut world, add_with("c2", &[&taken], &[]), CniFault::BadRequest, &said);
+    is_refused(&mut world, add_with("c2", &[&taken], &[]), CniFault::AddressInUse, &said);
     // A free one can be had, and its block is claimed for it.
     assert_eq!(
         added(ask_and_wait(&mut world, add_with("c2", &["10.124.0.5"], &["other"]))).addresses,

@@ -14,6 +14,7 @@ fn facts<'a>(configured: Vec<Configured<'a>>, addresses: &'a [Prefix]) -> Facts<
     Facts {
         drained: false,
         blocks: vec![p("10.123.140.64/26")],
+        source: BlockSource::Store,
         unexported: BTreeSet::new(),
         borrowed: BTreeMap::new(),
         addresses,
@@ -138,6 +139,7 @@ proptest! {
         let facts = Facts {
         drained: false,
             blocks: blocks.into_iter().map(prefix).collect(),
+            source: BlockSource::Node,
             unexported: BTreeSet::new(),
         borrowed: BTreeMap::new(),
             addresses: &[],
