@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use petiole_node::bgp::Event;
-use petiole_node::config::Settings;
+use petiole_node::config::{Role, Settings};
 use petiole_node::dataplane::Plan;
 use petiole_node::{Done, Effect, EffectId, Input, Node, Saved};
 use sd_notify::NotifyState;
@@ -22,6 +22,7 @@ use crate::io::bgp::{Arrival, Connections};
 use crate::io::clock::Clock;
 use crate::io::cni::{self, Desk};
 use crate::io::heart::Heart;
+use crate::io::kubernetes::Kubernetes;
 use crate::io::neighbour::Discovery;
 use crate::io::netlink::Driver;
 use crate::io::operators::Operators;
@@ -29,7 +30,7 @@ use crate::io::pods::Pods;
 use crate::io::pods::records::Records;
 use crate::io::state::{Found, StateFile};
 use crate::io::store::Store;
-use crate::io::{api, forwarding, health, metrics};
+use crate::io::{api, conf_dir, forwarding, health, metrics};
 use crate::{log, preflight};
 
 /// Inputs that may wait for the loop; a driver that has more waits itself.
@@ -78,7 +79,7 @@ pub async fn run(settings: Settings) -> Result<End> {
         }
     };
     let mut node = Node::new(settings, seed, clock.now());
-    node.handle(Input::Started { boot_id: boot_id(), saved }, clock.now());
+    node.handle(Input::Started { boot_id: boot_id(), saved: saved.map(Box::new) }, clock.now());
     node.handle(Input::Endpoints(endpoints), clock.now());
     turn(node, clock, drivers, receiver).await
 }
@@ -179,6 +180,7 @@ struct Drivers {
     operators: Operators,
     cni: Desk,
     pods: Pods,
+    kubernetes: Option<Kubernetes>,
     heart: Arc<Heart>,
     inputs: mpsc::Sender<Input>,
     api: JoinHandle<()>,
@@ -228,6 +230,12 @@ impl Drivers {
         let told = Arc::clone(&api_ends);
         let api = tokio::spawn(api::serve(listener, operators.clone(), async move { told.notified().await }));
         tokio::spawn(metrics::serve(settings.metrics_listen, operators.clone(), Arc::clone(&heart), inputs.clone()));
+        let source = settings.ipam.source;
+        let kubernetes =
+            settings.kubernetes.clone().map(|settings| Kubernetes::start(settings, source, spread, inputs.clone()));
+        if settings.node.roles.contains(&Role::Worker) {
+            tokio::spawn(conf_dir::watch(petiole_node::conf_dir::FOLDER, conf_dir::PAUSE, inputs.clone()));
+        }
         let saver = saver(StateFile::in_folder(settings.paths.state.clone()), inputs.clone());
         Ok(Self {
             bfd,
@@ -240,6 +248,7 @@ impl Drivers {
             operators,
             cni,
             pods,
+            kubernetes,
             heart,
             inputs,
             api,
@@ -281,6 +290,11 @@ impl Drivers {
                 Effect::Forward(wanted) => forwarding::set(wanted, self.inputs.clone()),
                 Effect::Forget { id, host } => self.pods.forget(id, host),
                 Effect::CniReply { id, result } => self.cni.reply(id, result),
+                Effect::Kubernetes(action) => {
+                    if let Some(kubernetes) = &self.kubernetes {
+                        kubernetes.act(action);
+                    }
+                }
                 Effect::Reply { id, answer } => self.operators.reply(id, answer),
                 Effect::Exit => self.ending = true,
                 Effect::Log(event) => log::say(&event),

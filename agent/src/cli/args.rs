@@ -243,7 +243,7 @@ pub(super) enum Ipam {
         #[arg(long)]
         repair: bool,
     },
-    /// Say that a node is gone for good: its peers free what it held once nobody has heard of it for a minute
+    /// Say that a node is gone for good: its peers free what it held once nobody has heard of it for `[ipam] grace_time`
     #[command(after_help = "Examples:
   petiole ipam forget worker7
   petiole ipam forget worker7 --address 10.122.0.17

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use petiole_node::conf_dir::{self, CONFLIST};
 use serde::Serialize;
 use serde_json::json;
 
@@ -18,8 +19,6 @@ use super::table;
 
 /// The plugin's name, which is its `type`.
 const PLUGIN: &str = "petiole";
-/// The configuration's name. Runtimes take the file that sorts first.
-const CONFLIST: &str = "10-petiole.conflist";
 /// The executable that lies beside the agent's.
 const BUILT: &str = "petiole-cni";
 
@@ -204,20 +203,15 @@ fn absent(removed: std::io::Result<()>) -> std::io::Result<bool> {
 
 /// The configurations that runtimes would take instead.
 fn earlier(folder: &Path) -> Vec<PathBuf> {
-    let ours = folder.join(CONFLIST);
-    configurations(folder).into_iter().filter(|path| *path < ours).collect()
+    let files = crate::io::conf_dir::read(folder).unwrap_or_default();
+    conf_dir::earlier(&files).into_iter().map(|name| folder.join(name)).collect()
 }
 
 /// Those that runtimes which take the first pass over.
 fn later(folder: &Path) -> Vec<PathBuf> {
-    let ours = folder.join(CONFLIST);
-    configurations(folder).into_iter().filter(|path| *path > ours).collect()
-}
-
-fn configurations(folder: &Path) -> Vec<PathBuf> {
-    let is_conf = |path: &Path| path.extension().is_some_and(|e| e == "conf" || e == "conflist" || e == "json");
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
-    let mut found: Vec<PathBuf> = entries.filter(|path| is_conf(path)).collect();
+    let files = crate::io::conf_dir::read(folder).unwrap_or_default();
+    let names = files.iter().map(|(name, _)| name.as_str());
+    let mut found: Vec<PathBuf> = names.filter(|name| *name > CONFLIST).map(|name| folder.join(name)).collect();
     found.sort();
     found
 }

@@ -167,6 +167,7 @@ fn asked(request: Request) -> CniRequest {
             attachment,
             netns: request.netns,
             addresses_only: request.mode == Mode::Ipam,
+            bridge: request.bridge,
             pod: request.pod.map(|p| (p.namespace, p.name)),
             ips: request.ips,
             mac: request.mac.map(|m| m.0),

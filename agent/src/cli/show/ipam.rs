@@ -107,7 +107,7 @@ pub(crate) fn forgotten(view: &ForgottenView) -> String {
         }
     };
     format!(
-        "{} is forgotten: what it held is freed once no leaf has announced it for a minute ({own}); `petiole ipam show` tells\n",
+        "{} is forgotten: what it held is freed once no leaf has announced it for `[ipam] grace_time` ({own}); `petiole ipam show` tells\n",
         view.node
     )
 }

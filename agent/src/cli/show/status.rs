@@ -83,6 +83,15 @@ fn head(view: &StatusView) -> String {
         _ => Look::Wait,
     };
     table.row(vec![Cell::new("Store", Look::Bold), Cell::new(store, look)]);
+    if let Some(kubernetes) = &view.kubernetes {
+        let words = format!("Node object {}, {}", kubernetes.node, kubernetes.state);
+        let look = match kubernetes.state.as_str() {
+            "watching" => Look::Plain,
+            "connecting" => Look::Wait,
+            _ => Look::Bad,
+        };
+        table.row(vec![Cell::new("API", Look::Bold), Cell::new(words, look)]);
+    }
     if view.drain.state != "none" {
         table.row(vec![Cell::new("Drain", Look::Bold), Cell::new(orders::drained(&view.drain).trim_end(), Look::Bad)]);
     }

@@ -21,6 +21,7 @@ fn view() -> StatusView {
             state: "in sync".into(),
             error: Some("an old one".into()),
         },
+        kubernetes: None,
         peers: vec![
             PeerLine {
                 peer: "10.122.101.0".parse().unwrap(),

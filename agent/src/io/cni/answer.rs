@@ -20,15 +20,17 @@ pub(super) fn response(reply: CniReply, mode: Mode, router: Option<Ipv4Addr>, in
 
 fn added(endpoint: &Endpoint, mode: Mode, router: Option<Ipv4Addr>, interface: &str) -> Added {
     let wired = mode == Mode::Wire;
+    let gateways = if wired { &[][..] } else { endpoint.gateways.as_slice() };
     let hosts = endpoint.addresses.iter().map(|a| {
-        let (length, gateway, any) = match a {
+        let behind = gateways.iter().find(|g| g.address.is_ipv4() == a.is_ipv4()).map(|g| (g.length, g.address));
+        let routed = |addr| router.and_then(|router| Some((subnet_with(addr, router)?, IpAddr::V4(router))));
+        let (own, any, max) = match a {
             IpAddr::V4(addr) => {
-                let routed = router.and_then(|router| Some((subnet_with(*addr, router)?, router)));
-                let (length, gateway) = routed.filter(|_| !wired).unwrap_or((32, GATEWAY_V4));
-                (length, IpAddr::V4(gateway), IpAddr::V4(Ipv4Addr::UNSPECIFIED))
+                (routed(*addr).filter(|_| !wired), IpAddr::V4(Ipv4Addr::UNSPECIFIED), (32, IpAddr::V4(GATEWAY_V4)))
             }
-            IpAddr::V6(_) => (128, IpAddr::V6(GATEWAY_V6), IpAddr::V6(Ipv6Addr::UNSPECIFIED)),
+            IpAddr::V6(_) => (None, IpAddr::V6(Ipv6Addr::UNSPECIFIED), (128, IpAddr::V6(GATEWAY_V6))),
         };
+        let (length, gateway) = behind.or(own).unwrap_or(max);
         (*a, length, gateway, any)
     });
     let addresses = hosts.clone().filter_map(|(a, length, gateway, _)| {
@@ -36,11 +38,16 @@ fn added(endpoint: &Endpoint, mode: Mode, router: Option<Ipv4Addr>, interface: &
     });
     let routes =
         hosts.filter_map(|(_, _, gateway, any)| Some(Route { dst: Cidr::new(any, 0).ok()?, gateway: Some(gateway) }));
+    // Or the pod took all that is in the subnet for neighbours on its bridge.
+    let halves = gateways.iter().flat_map(|g| g.halves().into_iter().map(|half| (half, g.address)));
+    let halves = halves.filter_map(|(half, gateway)| {
+        Some(Route { dst: Cidr::new(half.addr(), half.len()).ok()?, gateway: Some(gateway) })
+    });
     Added {
         host: wired.then(|| Interface { name: endpoint.host.clone(), mac: Mac(HOST_MAC) }),
         container: wired.then(|| Interface { name: interface.to_owned(), mac: Mac(endpoint.mac) }),
         addresses: addresses.collect(),
-        routes: routes.collect(),
+        routes: routes.chain(halves).collect(),
         mtu: wired.then_some(endpoint.mtu),
     }
 }
@@ -56,5 +63,6 @@ const fn code(fault: CniFault) -> Code {
         CniFault::Exists => Code::EXISTS,
         CniFault::Kernel => Code::KERNEL,
         CniFault::Exhausted => Code::EXHAUSTED,
+        CniFault::AddressInUse => Code::ADDRESS_IN_USE,
     }
 }

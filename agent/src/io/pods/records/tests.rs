@@ -16,6 +16,7 @@ fn endpoint(host: &str) -> Endpoint {
             attachment: Attachment { container: "c".to_owned(), interface: "eth0".to_owned() },
             netns: None,
             addresses_only: false,
+            bridge: None,
             pod: None,
             ips: vec![],
             mac: None,
@@ -27,6 +28,7 @@ fn endpoint(host: &str) -> Endpoint {
         mac: [2, 0, 0, 0, 0, 1],
         mtu: 1500,
         addresses: vec!["10.123.128.1".parse().unwrap()],
+        gateways: vec![],
         since: 7,
     }
 }
