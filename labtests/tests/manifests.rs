@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use petiole_node::config::{self, Facts};
+use petiole_node::config::{self, Facts, Settings};
 use serde::Deserialize as _;
 use serde_json::Value;
 
@@ -75,7 +75,14 @@ fn kustomize_builds_the_base_and_every_overlay() {
                 assert_eq!(&pod[key], value, "{name}: its selector selects its pods");
             }
             let account = of["spec"]["template"]["spec"]["serviceAccountName"].as_str().unwrap();
-            one(&all, "ServiceAccount", account);
+            let account = one(&all, "ServiceAccount", account);
+            let (name, namespace) = (&account["metadata"]["name"], &account["metadata"]["namespace"]);
+            if name == "petiole" {
+                let mut bindings = all.iter().filter(|it| it["kind"] == "ClusterRoleBinding");
+                let bound =
+                    bindings.find(|it| it["roleRef"]["name"] == "petiole").map(|it| &it["subjects"][0]).unwrap();
+                assert_eq!((&bound["name"], &bound["namespace"]), (name, namespace));
+            }
         }
         let proxies = all.iter().filter(|it| it["kind"] == "DaemonSet").count() - 1;
         assert_eq!(proxies, usize::from(name == "with-kube-proxy"));
@@ -97,7 +104,8 @@ fn the_configuration_is_right_for_every_node_that_it_names() {
         let lab = folder("../../containerlab/clos").join(&name).join("petiole.toml");
         let lab = std::fs::read_to_string(lab).unwrap();
         let (same, _) = config::load(&lab, "petiole.toml", &Facts::new("host")).unwrap();
-        assert_eq!(settings, same, "{name}");
+        assert!(settings.kubernetes.is_some(), "{name}");
+        assert_eq!(Settings { kubernetes: None, ..settings }, same, "{name}");
     }
 }
 
@@ -110,7 +118,7 @@ fn the_pod_agrees_with_the_agents_defaults() {
     // Two agents never share a node.
     let update = &set["spec"]["updateStrategy"]["rollingUpdate"];
     assert_eq!((&update["maxSurge"], &update["maxUnavailable"]), (&0.into(), &1.into()));
-    let defaults = config::Settings::defaults("host");
+    let defaults = Settings::defaults("host");
     let agent = &pod["containers"][0];
     for (probe, path) in [("livenessProbe", "/healthz"), ("readinessProbe", "/readyz")] {
         let get = &agent[probe]["httpGet"];
@@ -132,8 +140,11 @@ fn the_pod_agrees_with_the_agents_defaults() {
         let volume = list(&pod["volumes"]).iter().find(|it| it["name"] == volume).unwrap();
         assert_eq!(volume["hostPath"]["path"].as_str(), path.to_str(), "host and pod see the same folder");
     }
-    // The agent asks nothing of the API.
+    // Only the agent gets the token.
     assert_eq!(pod["automountServiceAccountToken"], false);
+    let token = list(&agent["volumeMounts"]).iter().find(|it| it["name"] == "api").unwrap();
+    assert_eq!(token["mountPath"], "/var/run/secrets/kubernetes.io/serviceaccount", "where every client looks");
+    assert!(list(&pod["initContainers"][0]["volumeMounts"]).iter().all(|it| it["name"] != "api"));
 }
 
 #[test]
