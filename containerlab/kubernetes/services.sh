@@ -10,7 +10,6 @@ own=$pki/$(hostname)
 api=https://10.122.255.1:6443
 pods=10.123.128.0/17,fd00:123:8000::/112
 services=10.123.0.0/17,fd00:123::/112
-etcds=http://10.122.0.1:2379,http://10.122.0.2:2379,http://10.122.0.3:2379
 
 if [ ! -x $library/bin/kubelet ]; then
     echo "services.sh: no binaries in $library/bin: cargo xtask kubernetes build" >&2
@@ -27,21 +26,26 @@ v6=$(address '[0-9a-f:]*:')
 # Kubernetes' programs end where they want to be started again (a lease that was lost, a store that did not answer), so they
 # are, after a second, until a file NAME.off says that they are to stay away. The pid is the program's.
 name=$1
+# One that was sent away may not have gone yet; it would go on if it did not see this file.
+while [ -e "/run/lab/$name.off" ] && kill -0 "$(cat "/run/lab/$name.keeper")"; do sleep 0.1; done 2>/dev/null
 rm -f "/run/lab/$name.off"
+echo $$ >"/run/lab/$name.keeper"
 keep() {
     until [ -e "/run/lab/$name.off" ]; do
         "$@" &
         echo $! >"/run/lab/$name.pid"
         wait $!
         echo "services.sh: $name ended with $?" >&2
-        sleep 1
+        [ -e "/run/lab/$name.off" ] || sleep 1
     done
 }
 
 case $name in
 apiserver)
+    # It asks the member of etcd beside it and no other: what announces the address has all that it takes in one machine.
+    # Told to end it fails /readyz at once, and answers for longer than the anycast address takes to move: `fall` failures.
     keep $library/bin/kube-apiserver \
-        --etcd-servers=http://127.0.0.1:2379,$etcds \
+        --etcd-servers=http://127.0.0.1:2379 \
         --advertise-address="$v4" --bind-address=:: --secure-port=6443 \
         --service-cluster-ip-range=$services \
         --tls-cert-file="$own/apiserver.crt" --tls-private-key-file="$own/apiserver.key" \
@@ -52,7 +56,8 @@ apiserver)
         --service-account-issuer=https://kubernetes.default.svc.cluster.local \
         --service-account-key-file=$pki/sa.pub --service-account-signing-key-file=$pki/sa.key \
         --authorization-mode=Node,RBAC --enable-admission-plugins=NodeRestriction --allow-privileged=true \
-        --endpoint-reconciler-type=lease
+        --endpoint-reconciler-type=lease \
+        --shutdown-delay-duration=6s
     ;;
 controller-manager)
     keep $library/bin/kube-controller-manager \
@@ -88,6 +93,7 @@ END
     keep containerd --config /run/containerd.toml
     ;;
 kubelet)
+    mkdir -p /etc/kubernetes/manifests
     cat >/run/kubelet.yaml <<END
 apiVersion: kubelet.config.k8s.io/v1beta1
 kind: KubeletConfiguration
@@ -101,6 +107,7 @@ tlsPrivateKeyFile: $own/kubelet.key
 containerRuntimeEndpoint: unix:///run/containerd/containerd.sock
 clusterDomain: cluster.local
 clusterDNS: [10.123.0.10]
+staticPodPath: /etc/kubernetes/manifests
 resolvConf: /etc/resolv.conf
 cgroupDriver: cgroupfs
 cgroupRoot: /

@@ -218,10 +218,14 @@ pub fn wait_settled(lab: &Lab, within: Duration) -> Result<Blocks> {
 /// Whether a switch has everything that the nodes own, by the paths of its place, and nothing else of theirs.
 pub fn check_switch(switch: &NodeHandle, blocks: &Blocks) -> Result<()> {
     for family in FAMILIES {
-        check_table(switch.name(), &table(switch, family)?, &owners(family, blocks))
-            .map_err(|wrong| anyhow!("{}: {wrong}", switch.name()))?;
+        check_owned(switch, family, &owners(family, blocks))?;
     }
     Ok(())
+}
+
+/// Whether a switch has each of these prefixes by the paths of its place, and nothing else of any node.
+pub fn check_owned(switch: &NodeHandle, family: Family, owners: &BTreeMap<String, Vec<&Member>>) -> Result<()> {
+    check_table(switch.name(), &table(switch, family)?, owners).map_err(|wrong| anyhow!("{}: {wrong}", switch.name()))
 }
 
 fn check_table(switch: &str, table: &Table, owners: &BTreeMap<String, Vec<&Member>>) -> Result<(), String> {

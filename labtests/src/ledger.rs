@@ -116,11 +116,13 @@ fn audit_block(
     if seen.contains(&0) {
         differences.insert(("lost", cidr.to_owned()));
     }
+    let mut is_used = false;
     for index in allocations.iter().filter_map(Value::as_u64) {
         let attribute = usize::try_from(index).ok().and_then(|i| attributes.get(i)).unwrap_or(&Value::Null);
         if attribute["releasedAt"].is_string() {
             continue;
         }
+        is_used = true;
         match attribute["handle_id"].as_str() {
             Some(handle) => *handles.entry((handle.to_owned(), cidr.to_owned())).or_default() -= 1,
             None => {
@@ -128,7 +130,6 @@ fn audit_block(
             }
         }
     }
-    let is_used = allocations.iter().any(Value::is_u64);
     match block["affinity"].as_str() {
         Some(owner) => *owners.entry((owner.to_owned(), cidr.to_owned())).or_default() |= 2,
         None if !is_used => {

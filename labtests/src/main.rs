@@ -11,8 +11,8 @@ use std::sync::Mutex;
 use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
 use petiole_labtests::{
-    Binaries, Lab, NodeHandle, Progress, Topology, bench, churn, datagrams, demo, down, existing, interop, kubernetes,
-    sandbox, serve, state,
+    Binaries, Lab, NodeHandle, Progress, Topology, bench, churn, connections, datagrams, demo, down, existing, interop,
+    kubernetes, sandbox, serve, state,
 };
 use serde_json::{Value, json};
 
@@ -110,6 +110,21 @@ enum Verb {
         #[arg(long)]
         file: PathBuf,
     },
+    /// Open connections to a URL for as long as a file exists, one question each, and say what became of them, as JSON
+    Connect {
+        /// What to get, over HTTP or HTTPS
+        #[arg(long, value_name = "URL")]
+        to: String,
+        /// The authority that signed the server's certificate
+        #[arg(long, value_name = "FILE")]
+        ca: Option<PathBuf>,
+        /// Connections a second
+        #[arg(long, default_value_t = 100)]
+        rate: u32,
+        /// The file
+        #[arg(long)]
+        file: PathBuf,
+    },
     /// Be the receiver of `bench rib`
     #[command(hide = true)]
     RibReceiver {
@@ -183,6 +198,9 @@ fn run(verb: Verb) -> Result<ExitCode> {
         Verb::Reflect { listen } => datagrams::reflect(&listen)?,
         Verb::Stream { to, rate, file } => {
             println!("{}", serde_json::to_string(&datagrams::stream(to, rate, &file)?)?);
+        }
+        Verb::Connect { to, ca, rate, file } => {
+            println!("{}", serde_json::to_string(&connections::open(&to, ca.as_deref(), rate, &file)?)?);
         }
         Verb::RibReceiver { listen } => bench::receive(listen)?,
         Verb::Node { spec } => match sandbox::enter(&spec)? {},

@@ -28,9 +28,17 @@ impl Identity {
         Some(Self { pid, start: stat(pid)?.start })
     }
 
-    /// Whether that process still runs; a zombie does not.
+    /// Whether that process still runs. A zombie does not, once all of its threads have ended: until then it holds files and sockets.
     pub fn alive(self) -> bool {
-        stat(self.pid).is_some_and(|stat| stat.start == self.start && !matches!(stat.state, 'Z' | 'X'))
+        let has_threads = || fs::read_dir(format!("/proc/{}/task", self.pid)).is_ok_and(|tasks| tasks.count() > 1);
+        stat(self.pid).is_some_and(|stat| {
+            stat.start == self.start
+                && match stat.state {
+                    'X' => false,
+                    'Z' => has_threads(),
+                    _ => true,
+                }
+        })
     }
 }
 

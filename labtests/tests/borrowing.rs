@@ -1,52 +1,16 @@
 //! A borrowed address on the fabric: a pod of one rack holds an address out of the block of a node of another, and is reached
 //! right after ADD, also by the pods of the block's owner.
 
-use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use petiole_labtests::{Binaries, Lab, NodeHandle, eventually, fabric};
-use serde_json::{Value, json};
+use petiole_labtests::plugin::Pod;
+use petiole_labtests::{Binaries, NodeHandle, eventually, fabric};
 
 const SETTLE: Duration = Duration::from_secs(60);
 const WITHIN: Duration = Duration::from_secs(20);
 /// Four hops of BGP with FRR's daemons between, on a machine that is busy with ten of them.
 const SPREAD: Duration = Duration::from_secs(3);
-
-struct Pod {
-    node: NodeHandle,
-    name: &'static str,
-    plugin: PathBuf,
-}
-
-impl Pod {
-    fn new(lab: &Lab, node: &str, name: &'static str, plugin: &Path) -> Result<Self> {
-        let node = lab.node(node)?;
-        node.exec(&["ip", "netns", "add", name])?;
-        Ok(Self { node, name, plugin: plugin.to_owned() })
-    }
-
-    /// The plugin runs outside: it needs no more of the node than the agent's socket and the open namespace.
-    fn cni(&self, command: &str, ips: &[String]) -> Result<Value> {
-        let inside = format!("/proc/{}/root", self.node.pid().context("the node does not run")?);
-        let conf = json!({
-            "cniVersion": "1.1.0", "name": "borrowing", "type": "petiole",
-            "socket": format!("{inside}/run/petiole/cni.sock"), "runtimeConfig": { "ips": ips },
-        });
-        let mut plugin = Command::new(&self.plugin);
-        plugin.env_clear().env("CNI_COMMAND", command).env("CNI_PATH", "/opt/cni/bin");
-        plugin.env("CNI_CONTAINERID", self.name).env("CNI_IFNAME", "eth0");
-        plugin.env("CNI_NETNS", format!("{inside}/run/netns/{}", self.name));
-        let mut child = plugin.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
-        child.stdin.take().context("no stdin")?.write_all(conf.to_string().as_bytes())?;
-        let output = child.wait_with_output()?;
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        ensure!(output.status.success(), "{command} {}: {text}", self.name);
-        Ok(if text.trim().is_empty() { Value::Null } else { serde_json::from_str(&text)? })
-    }
-}
 
 /// How long after now the first answer comes, by one echo request every 10 ms.
 fn first_answer(node: &NodeHandle, pod: Option<&str>, address: &str) -> Result<Duration> {
@@ -89,7 +53,7 @@ fn a_borrowed_address_is_reached_across_racks_right_after_add() -> Result<()> {
     ensure!(plugin.is_file(), "no plugin: cargo build -p petiole-cni");
     let lab = fabric::clos("borrow")?;
     let blocks = fabric::wait_settled(&lab, SETTLE)?;
-    let owner = Pod::new(&lab, "worker1", "p1", &plugin)?;
+    let owner = Pod::new(lab.node("worker1")?, "p1", &plugin)?;
     owner.cni("ADD", &[])?;
     let wanted: Vec<String> = blocks["worker1"].iter().map(|block| within(block)).collect::<Result<_>>()?;
     ensure!(wanted.len() == 2, "{blocks:?}");
@@ -98,7 +62,7 @@ fn a_borrowed_address_is_reached_across_racks_right_after_add() -> Result<()> {
         ensure!(!way(&owner.node, address).contains("via"), "{}", way(&owner.node, address));
     }
 
-    let borrower = Pod::new(&lab, "worker4", "p4", &plugin)?;
+    let borrower = Pod::new(lab.node("worker4")?, "p4", &plugin)?;
     let begun = Instant::now();
     let result = borrower.cni("ADD", &wanted)?;
     println!("ADD with two borrowed addresses took {:?}", begun.elapsed());

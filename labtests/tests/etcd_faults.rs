@@ -2,14 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, Permissions};
-use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
+use petiole_labtests::plugin::Call;
 use petiole_labtests::{Binaries, Netns, Signal, Spawned, check, eventually};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -260,18 +260,11 @@ impl Ground {
     }
 
     fn cni(&self, command: &str, pod: &str) -> Result<Value> {
-        let mut plugin = Command::new(self.petiole.with_file_name("petiole-cni"));
-        plugin.env_clear().env("CNI_COMMAND", command).env("CNI_PATH", "/opt/cni/bin").env("CNI_IFNAME", "eth0");
-        plugin.env("CNI_CONTAINERID", pod).env("CNI_NETNS", format!("/run/netns/{pod}"));
-        let mut child = plugin.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().context("the plugin")?;
         let socket = self.text("agent/cni.sock");
         let conf =
             json!({ "cniVersion": "1.0.0", "name": "faults", "type": "petiole", "timeout": "20s", "socket": socket });
-        child.stdin.take().context("no stdin")?.write_all(conf.to_string().as_bytes())?;
-        let output = child.wait_with_output()?;
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        ensure!(output.status.success(), "{command} {pod}: {text}");
-        Ok(serde_json::from_str(&text).unwrap_or(Value::Null))
+        let plugin = self.petiole.with_file_name("petiole-cni");
+        Call::new(&plugin, command, pod, conf).netns(format!("/run/netns/{pod}")).run()
     }
 
     fn netns(&mut self) -> Result<String> {

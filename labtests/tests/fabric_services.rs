@@ -146,7 +146,12 @@ fn a_bad_filter_is_named_and_the_last_good_one_stays(lab: &Lab) -> Result<()> {
     let worker4 = lab.node("worker4")?;
     worker4.sh(FILTER)?;
     wait_worker4(lab, true)?;
-    ensure!(problems(&worker4)?.is_empty() && metrics(&worker4)?.contains("\npetiole_filter_errors 0"), "problems");
+    eventually(Duration::from_secs(2), "nothing is wrong before", || {
+        let (problems, metrics) = (problems(&worker4)?, metrics(&worker4)?);
+        let errors = metrics.lines().find(|line| line.starts_with("petiole_filter_errors ")).unwrap_or_default();
+        ensure!(problems.is_empty() && errors.starts_with("petiole_filter_errors 0"), "{problems} {errors}");
+        Ok(())
+    })?;
 
     // The mistake is the `the` of the second line.
     worker4.exec(&["etcdctl", "put", KEY, "# services\nif ( net = 10.123.0.0/17 ) the { accept; }"])?;

@@ -1,21 +1,21 @@
 //! Pods by the real plugin and the real agent: a network namespace stands for a container.
 
-use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 #[path = "pods/alone.rs"]
 mod alone;
+#[path = "pods/chained.rs"]
+mod chained;
 #[path = "pods/delegated.rs"]
 mod delegated;
 #[path = "pods/preparing.rs"]
 mod preparing;
 
-use alone::{Alone, addresses, root};
+use alone::{Alone, root};
 use anyhow::{Context, Result, anyhow, ensure};
-use petiole_labtests::{Binaries, Lab, Netns, NodeHandle, check, eventually, fabric};
-use serde_json::{Value, json};
+use petiole_labtests::plugin::{Pod, addresses};
+use petiole_labtests::{Binaries, Lab, Netns, check, eventually, fabric};
 
 const WITHIN: Duration = Duration::from_secs(20);
 const SETTLE: Duration = Duration::from_secs(60);
@@ -154,45 +154,16 @@ fn kill_9(mut node: Alone) -> Result<()> {
     node.nothing_left()
 }
 
-/// A container on a node of the fabric.
-struct Pod {
-    node: NodeHandle,
-    name: &'static str,
-    plugin: PathBuf,
-}
-
-impl Pod {
-    /// The plugin runs outside: it needs no more of the node than the agent's socket and the open namespace.
-    fn cni(&self, command: &str) -> Result<Value> {
-        let inside = format!("/proc/{}/root", self.node.pid().context("the node does not run")?);
-        let conf = json!({
-            "cniVersion": "1.1.0", "name": "pods", "type": "petiole", "socket": format!("{inside}/run/petiole/cni.sock"),
-        });
-        let mut plugin = Command::new(&self.plugin);
-        plugin.env_clear().env("CNI_COMMAND", command).env("CNI_PATH", "/opt/cni/bin");
-        plugin.env("CNI_CONTAINERID", self.name).env("CNI_IFNAME", "eth0");
-        plugin.env("CNI_NETNS", format!("{inside}/run/netns/{}", self.name));
-        let mut child = plugin.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
-        child.stdin.take().context("no stdin")?.write_all(conf.to_string().as_bytes())?;
-        let output = child.wait_with_output()?;
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        ensure!(output.status.success(), "{command} {}: {text}", self.name);
-        Ok(if text.trim().is_empty() { Value::Null } else { serde_json::from_str(&text)? })
-    }
-
-    fn ping(&self, address: &str) -> Result<()> {
-        // 1500 octets with either family's headers.
-        let size = if address.contains(':') { "1452" } else { "1472" };
-        let argv = ["ip", "netns", "exec", self.name, "ping", "-c", "1", "-W", "2", "-M", "do", "-s", size, address];
-        self.node.exec(&argv).map(drop)
-    }
+fn ping(pod: &Pod, address: &str) -> Result<()> {
+    // 1500 octets with either family's headers.
+    let size = if address.contains(':') { "1452" } else { "1472" };
+    let argv = ["ip", "netns", "exec", pod.name, "ping", "-c", "1", "-W", "2", "-M", "do", "-s", size, address];
+    pod.node.exec(&argv).map(drop)
 }
 
 fn wired(lab: &Lab, node: &str, name: &'static str, plugin: &Path) -> Result<(Pod, Vec<String>)> {
-    let node = lab.node(node)?;
-    node.exec(&["ip", "netns", "add", name])?;
-    let pod = Pod { node, name, plugin: plugin.to_owned() };
-    let result = pod.cni("ADD")?;
+    let pod = Pod::new(lab.node(node)?, name, plugin)?;
+    let result = pod.cni("ADD", &[])?;
     let addresses = addresses(&result)?;
     Ok((pod, addresses))
 }
@@ -219,18 +190,18 @@ fn pods_of_two_racks_reach_each_other_and_the_leaf_sees_blocks_only() -> Result<
     let (one, ones) = wired(&lab, "worker1", "p1", &plugin)?;
     let (four, fours) = wired(&lab, "worker4", "p4", &plugin)?;
     for address in &fours {
-        one.ping(address)?;
+        ping(&one, address)?;
     }
     for address in &ones {
-        four.ping(address)?;
+        ping(&four, address)?;
     }
     for client in ["10.120.201.10", "fd00:120:201:1::10"] {
-        four.ping(client)?;
+        ping(&four, client)?;
     }
     ensure!(tables(&lab)? == before, "the leaves' tables changed with pods");
     delegated::reach_all(&lab, &plugin, &fours)?;
     for pod in [&one, &four] {
-        pod.cni("DEL")?;
+        pod.cni("DEL", &[])?;
         let links = pod.node.sh("ip -o link | grep -c ': pet' || true")?;
         ensure!(links.trim() == "0", "{links}");
         eventually(WITHIN, "no pod route", || {

@@ -6,6 +6,7 @@ mod cni;
 mod convergence;
 mod etcd;
 mod keepalive;
+mod kubernetes;
 mod memory;
 mod peer;
 mod plot;
@@ -48,6 +49,9 @@ pub struct Options {
     /// Pods that `cni` wires one after another; a fifth as many bursts of 16
     #[arg(long, default_value_t = 100, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=10000))]
     pods: u32,
+    /// Rounds of `kubernetes`, of 64 pods with either plugin
+    #[arg(long, default_value_t = 9, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    turns: u32,
     /// Nodes beside an idle etcd
     #[arg(long, default_value_t = 1000, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=4000))]
     nodes: u32,
@@ -80,6 +84,8 @@ enum Bench {
     Bfd,
     /// What ADD and DEL of a pod take beside Debian's ptp and bridge with host-local, and what etcd and leaf notice of it
     Cni,
+    /// What pods of a cluster take to be Ready beside Debian's bridge with host-local: only where it is named
+    Kubernetes,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -109,6 +115,9 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     }
     if matches!(options.name, None | Some(Bench::Cni)) {
         passed &= run_cni(options)?;
+    }
+    if matches!(options.name, Some(Bench::Kubernetes)) {
+        passed &= run_kubernetes(options)?;
     }
     if matches!(options.name, None | Some(Bench::Claims)) {
         passed &= run_etcd(options, "claims", "Claims on one etcd", etcd::claims)?;
@@ -182,6 +191,15 @@ fn run_cni(options: &Options) -> Result<bool> {
     let text = format!("{}\n{}", cni::table(&machine, &outcome), wrapped(cni::METHOD, 100));
     publish(options, "cni", &cni::document(&machine, &outcome), &text, &picture)?;
     Ok(cni::passed(&outcome))
+}
+
+fn run_kubernetes(options: &Options) -> Result<bool> {
+    let machine = machine();
+    let outcome = kubernetes::run(options.turns, &tell)?;
+    tell("");
+    let table = format!("{}\n{}", kubernetes::table(&machine, &outcome), wrapped(kubernetes::METHOD, 100));
+    publish_figures(options, "kubernetes", &kubernetes::document(&machine, &outcome), &table)?;
+    Ok(outcome.passed())
 }
 
 fn run_etcd(

@@ -36,16 +36,17 @@ impl Style {
 
 /// Draws everything.
 pub(crate) fn screen(report: &Report, style: Style) -> String {
-    let mut text = fabric(report, style);
-    text.push('\n');
-    text.push_str(&announcements(report, style));
-    text.push('\n');
-    text.push_str(&shares(report, style));
+    let mut text = control_plane(report, style);
     text.push('\n');
     text.push_str(&packets(report, style));
     text.push('\n');
     text.push_str(&services(report, style));
     text
+}
+
+/// Draws sessions, announcements and how the load is shared.
+pub(crate) fn control_plane(report: &Report, style: Style) -> String {
+    [fabric(report, style), announcements(report, style), shares(report, style)].join("\n")
 }
 
 /// Columns per rack.

@@ -3,17 +3,19 @@
 //! [`observe`] asks the switches, the store and packets; [`report`] judges; [`draw`] draws. None of the three knows the
 //! others' business, so that a missing observation is a cross and an exit code in a test without any fabric.
 
+mod cluster;
 mod draw;
 mod facts;
 pub(crate) mod interrupt;
-mod observe;
-mod parallel;
+pub(crate) mod observe;
+pub(crate) mod parallel;
 mod plan;
 mod pods;
 mod progress;
-mod report;
+pub(crate) mod report;
 
 use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -25,7 +27,7 @@ use self::facts::Facts;
 use self::interrupt::Interrupt;
 use self::progress::Stages;
 use self::report::Report;
-use crate::{Binaries, Lab, Progress, Topology, down, fabric, state};
+use crate::{Binaries, Lab, Progress, Topology, down, fabric, kubernetes, state};
 
 /// How long the control plane may take to be complete; everything powered on at once converges within this.
 const CONVERGE: Duration = Duration::from_secs(60);
@@ -35,6 +37,9 @@ const LOOK: Duration = Duration::from_millis(100);
 /// What `demo` takes.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Options {
+    /// A cluster of Kubernetes on the fabric, and what users do with it
+    #[arg(long)]
+    kubernetes: bool,
     /// Leave the fabric running and say what to try next
     #[arg(long)]
     keep: bool,
@@ -53,7 +58,23 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     let stages = Stages::new(live && wanted, Style { colour: live && wanted }, start);
     let style = Style { colour: std::io::stdout().is_terminal() && wanted };
 
-    let result = observed(options, &interrupt, &stages).and_then(|(lab, report)| {
+    let result = if options.kubernetes {
+        cluster::run(options, &interrupt, &stages, style, start)
+    } else {
+        plain(options, &interrupt, &stages, style, start)
+    };
+    if let Some(number) = interrupt.came() {
+        // Whoever kept it wanted it complete.
+        down(&options.name)?;
+        stages.done(false, &format!("stopped by signal {number}; nothing is left behind"));
+        return Ok(ExitCode::from(u8::try_from(128 + number).unwrap_or(1)));
+    }
+    Ok(ExitCode::from(result?))
+}
+
+/// The fabric without a cluster.
+fn plain(options: &Options, interrupt: &Interrupt, stages: &Stages, style: Style, start: Instant) -> Result<u8> {
+    observed(options, interrupt, stages).and_then(|(lab, report)| {
         let mut text =
             format!("\n{}\n{}", draw::screen(&report, style), draw::verdict(&report, start.elapsed(), style));
         if options.keep {
@@ -66,14 +87,7 @@ pub fn run(options: &Options) -> Result<ExitCode> {
             stages.done(true, "the fabric is taken down, nothing is left behind");
         }
         Ok(exit_code(&report))
-    });
-    if let Some(number) = interrupt.came() {
-        // Whoever kept it wanted it complete.
-        down(&options.name)?;
-        stages.done(false, &format!("stopped by signal {number}; nothing is left behind"));
-        return Ok(ExitCode::from(u8::try_from(128 + number).unwrap_or(1)));
-    }
-    Ok(ExitCode::from(result?))
+    })
 }
 
 /// What the caller is told: 0 only if everything was observed.
@@ -107,7 +121,12 @@ fn start(options: &Options, stages: &Stages) -> Result<Lab> {
     if state::read(name)?.is_some_and(|record| record.owner.is_none_or(|owner| owner.alive())) {
         bail!("a lab `{name}` is up; take it down (cargo xtask lab down --name {name}) or say another --name");
     }
-    let topology = Topology::load(&fabric_file(), Some(name), &|name| std::env::var(name).ok())?;
+    let topology = if options.kubernetes {
+        kubernetes::prepare()?;
+        kubernetes::load(&here(kubernetes::topology_file()), Some(name))?
+    } else {
+        Topology::load(&here(fabric::topology_file()), Some(name), &|name| std::env::var(name).ok())?
+    };
     let binaries = Binaries::find()?;
     if binaries.agent.is_none() {
         bail!("there is no `petiole` beside this program; build it (cargo build -p petiole) or set PETIOLE_BIN");
@@ -118,7 +137,7 @@ fn start(options: &Options, stages: &Stages) -> Result<Lab> {
         Progress::ExecFailed(node, why) => stages.done(false, &format!("{node}: {why}")),
         Progress::Up(_) => {
             let (nodes, links) = (topology.nodes.len(), topology.links.len());
-            stages.done(true, &format!("{nodes} nodes, {links} links, FRR, etcd and the agents started"));
+            stages.done(true, &format!("{nodes} nodes, {links} links, and what runs on them, started"));
         }
     };
     if options.keep {
@@ -128,10 +147,10 @@ fn start(options: &Options, stages: &Stages) -> Result<Lab> {
     }
 }
 
-/// The topology of the folder this runs in, else of the folder it was built in.
-fn fabric_file() -> std::path::PathBuf {
-    let here = std::path::PathBuf::from("containerlab/clos.clab.yml");
-    if here.is_file() { here } else { fabric::topology_file() }
+/// A topology of the folder this runs in, else of the folder it was built in.
+fn here(built: PathBuf) -> PathBuf {
+    let here = built.file_name().map(|name| Path::new("containerlab").join(name));
+    here.filter(|here| here.is_file()).unwrap_or(built)
 }
 
 /// Looks at the switches until they have everything, or for as long as it may take.

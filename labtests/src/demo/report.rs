@@ -318,9 +318,15 @@ fn contains(outer: &str, inner: &str) -> bool {
 }
 
 fn longer_than_block(prefix: &str) -> bool {
+    pod_prefix(prefix).is_some_and(|(length, block)| length > block)
+}
+
+/// The length of a prefix that lies in a pool of the pods, and that of its blocks.
+pub(crate) fn pod_prefix(prefix: &str) -> Option<(u8, u8)> {
     let pools = ["10.123.128.0/17", "fd00:123:8000::/112"];
-    let length = parse(prefix).map_or(0, |(_, _, length)| length);
-    pools.into_iter().zip(plan::BLOCK_LENGTH).any(|(pool, block)| contains(pool, prefix) && length > block)
+    let (_, _, length) = parse(prefix)?;
+    let mut blocks = pools.into_iter().zip(plan::BLOCK_LENGTH).filter(|(pool, _)| contains(pool, prefix));
+    blocks.next().map(|(_, block)| (length, block))
 }
 
 fn in_own_block(facts: &Facts, worker: &str, address: IpAddr) -> bool {

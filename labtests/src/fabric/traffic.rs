@@ -118,8 +118,14 @@ impl Loss {
 impl Stream {
     /// Starts one, from this source address.
     pub fn start(node: &NodeHandle, source: &str, address: &str) -> Result<Self> {
+        Self::start_by(node, &[], source, address)
+    }
+
+    /// The same, with the beginning of a command that runs `ping` elsewhere in the node.
+    pub(crate) fn start_by(node: &NodeHandle, by: &[&str], source: &str, address: &str) -> Result<Self> {
         let beat = BEAT.as_secs_f64().to_string();
-        let ping = node.spawn(&["ping", "-n", "-q", "-i", &beat, "-I", source, address])?;
+        let argv = ["ping", "-n", "-q", "-i", &beat, "-I", source, address];
+        let ping = node.spawn(&[by, &argv].concat())?;
         Ok(Self { ping, name: format!("{} {source} to {address}", node.name()) })
     }
 

@@ -19,17 +19,17 @@ const API: &str = "https://10.122.255.1:6443";
 const EDITION: &str = "1";
 
 /// A certificate to be.
-struct Wanted<'a> {
+pub(super) struct Wanted<'a> {
     /// File name without ending, in the node's folder.
-    file: &'a str,
+    pub(super) file: &'a str,
     /// The user, or the server.
-    name: &'a str,
+    pub(super) name: &'a str,
     /// The user's group.
-    group: Option<&'a str>,
+    pub(super) group: Option<&'a str>,
     /// Names and addresses of a server.
-    hosts: Vec<String>,
+    pub(super) hosts: Vec<String>,
     /// Whether a kubeconfig goes with it.
-    kubeconfig: bool,
+    pub(super) kubeconfig: bool,
 }
 
 /// Makes everything in `FOLDER/pki`, unless it is there.
@@ -60,12 +60,14 @@ impl<'a> Wanted<'a> {
     }
 }
 
-struct Authority {
+/// A certificate authority.
+pub(super) struct Authority {
     issuer: Issuer<'static, KeyPair>,
 }
 
 impl Authority {
-    fn new(pki: &Path) -> Result<Self> {
+    /// Makes one; its certificate is `ca.crt` in this folder.
+    pub(super) fn new(pki: &Path) -> Result<Self> {
         let key = KeyPair::generate()?;
         let mut params = CertificateParams::new(Vec::new())?;
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -111,7 +113,7 @@ impl Authority {
     }
 
     /// Certificate, key and, for a user, the kubeconfig that names both where the nodes see them.
-    fn issue(&self, pki: &Path, node: &str, wanted: &Wanted<'_>) -> Result<()> {
+    pub(super) fn issue(&self, pki: &Path, node: &str, wanted: &Wanted<'_>) -> Result<()> {
         let key = KeyPair::generate()?;
         let mut params = CertificateParams::new(wanted.hosts.clone())?;
         params.distinguished_name = named(wanted.name, wanted.group);

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow, ensure};
 use serde_json::Value;
 
-use crate::fabric::{FAMILIES, LEAVES, Member, Role, check_owners, members, services};
+use super::runtime;
+use crate::fabric::{FAMILIES, Family, LEAVES, Member, Role, Stream, check_owners, members, services};
 use crate::wait::eventually;
 use crate::{Lab, NodeHandle, command};
 
@@ -74,11 +75,17 @@ impl<'a> Cluster<'a> {
 
     /// Waits until the API answers, creates what a cluster begins with, and waits until pods run.
     pub fn start(lab: &'a Lab, progress: &dyn Fn(Stage, Duration)) -> Result<Self> {
+        Self::start_with(lab, "", progress)
+    }
+
+    /// The same with these lines in `[ipam]` of the configuration that the DaemonSet's agents share.
+    pub fn start_with(lab: &'a Lab, ipam: &str, progress: &dyn Fn(Stage, Duration)) -> Result<Self> {
         let begun = Instant::now();
         let cluster = Self::of(lab)?;
         eventually(WITHIN, Stage::Api.words(), || cluster.kubectl(&["get", "--raw", "/readyz"]))?;
         progress(Stage::Api, begun.elapsed());
-        for manifests in ["petiole/base", "cluster"].map(|name| format!("{MANIFESTS}/{name}")) {
+        let base = cluster.base_with(ipam)?;
+        for manifests in [base, format!("{MANIFESTS}/cluster")] {
             // An API that has just begun may not know its own default namespaces yet.
             eventually(WITHIN, &manifests, || cluster.kubectl(&["apply", "-k", &manifests]))?;
         }
@@ -96,6 +103,21 @@ impl<'a> Cluster<'a> {
         Ok(cluster)
     }
 
+    /// The folder with Petiole's manifests, as the repository has them but for these lines: a copy where there are any.
+    fn base_with(&self, ipam: &str) -> Result<String> {
+        let base = format!("{MANIFESTS}/petiole/base");
+        if ipam.is_empty() {
+            return Ok(base);
+        }
+        let text = self.operator.read(&format!("{base}/petiole.toml"))?;
+        let section = "[ipam]\n";
+        ensure!(text.contains(section), "{base}/petiole.toml has no {section:?}");
+        let own = "/run/manifests";
+        self.operator.exec(&["cp", "--recursive", &base, own])?;
+        self.operator.write(&format!("{own}/petiole.toml"), &text.replace(section, &format!("{section}{ipam}\n")))?;
+        Ok(own.to_owned())
+    }
+
     /// `kubectl ARGS` on the operator's machine.
     pub fn kubectl(&self, args: &[&str]) -> Result<String> {
         self.operator.exec(&[&["kubectl", "--request-timeout=10s"], args].concat())
@@ -108,11 +130,25 @@ impl<'a> Cluster<'a> {
 
     /// `kubectl apply` of a manifest's text.
     pub fn apply(&self, manifest: &str) -> Result<String> {
-        let mut command = self.operator.command(&["kubectl", "--request-timeout=10s", "apply", "-f", "-"])?;
+        self.feed(&["apply", "-f", "-"], manifest)
+    }
+
+    /// `kubectl create` of objects that are not there yet, asking nothing about them.
+    pub fn create(&self, manifest: &str) -> Result<String> {
+        self.feed(&["create", "--validate=false", "-f", "-"], manifest)
+    }
+
+    fn feed(&self, args: &[&str], manifest: &str) -> Result<String> {
+        let mut command = self.operator.command(&[&["kubectl", "--request-timeout=30s"], args].concat())?;
         let output = command::feed(&mut command, manifest.as_bytes())?;
         let [out, err] = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
-        ensure!(output.status.success(), "kubectl apply: {}", err.trim());
+        ensure!(output.status.success(), "kubectl {}: {}", args.join(" "), err.trim());
         Ok(out)
+    }
+
+    /// The machine that has kubectl.
+    pub fn operator(&self) -> &NodeHandle {
+        &self.operator
     }
 
     /// Whether every worker has its pod of the DaemonSet, Ready.
@@ -151,6 +187,17 @@ impl<'a> Cluster<'a> {
 
     /// Starts a pod of an image that is there, on one worker, and waits until it is Ready.
     pub fn run(&self, name: &str, node: &str, image: &str, args: &[&str]) -> Result<Pod> {
+        self.order(name, node, image, args)?;
+        self.ready(name)
+    }
+
+    /// Waits until a pod is Ready.
+    pub fn ready(&self, name: &str) -> Result<Pod> {
+        eventually(WITHIN, &format!("pod {name} is Ready"), || self.pod(name))
+    }
+
+    /// Has a pod of an image that is there started, on one worker, and does not wait for it.
+    pub fn order(&self, name: &str, node: &str, image: &str, args: &[&str]) -> Result<()> {
         let manifest = serde_json::json!({
             "apiVersion": "v1", "kind": "Pod",
             "metadata": { "name": name, "labels": { "app": name } },
@@ -163,8 +210,7 @@ impl<'a> Cluster<'a> {
             },
         });
         // The controller that makes the namespace's service account may be slower than we are.
-        eventually(WITHIN, "the pod is created", || self.apply(&manifest.to_string()))?;
-        eventually(WITHIN, &format!("pod {name} is Ready"), || self.pod(name))
+        eventually(WITHIN, "the pod is created", || self.apply(&manifest.to_string())).map(drop)
     }
 
     /// A pod that is Ready.
@@ -187,17 +233,34 @@ impl<'a> Cluster<'a> {
         self.kubectl(&[&["exec", pod.name.as_str(), "--"], argv].concat())
     }
 
+    /// The addresses of a Service, IPv4 first.
+    pub fn service(&self, name: &str) -> Result<Vec<String>> {
+        let service = self.json(&["get", "service", name])?;
+        let addresses = service["spec"]["clusterIPs"].as_array().into_iter().flatten();
+        Ok(addresses.filter_map(|address| address.as_str().map(str::to_owned)).collect())
+    }
+
     /// Sends an IP packet of this many octets that must not be fragmented, out of a pod; it has to be answered. The node's
     /// own `ping` goes into the pod's network: the image's cannot forbid fragments.
     pub fn ping(&self, pod: &Pod, address: &str, size: u32) -> Result<()> {
-        let node = self.lab.node(&pod.node)?;
+        let (node, pid) = (self.lab.node(&pod.node)?, self.process(pod)?);
+        node.ping_by(&["nsenter", "--net", "--target", &pid], address, size, 1).with_context(|| pod.name.clone())
+    }
+
+    /// Pings that go on out of a pod.
+    pub fn stream(&self, pod: &Pod, address: &str) -> Result<Stream> {
+        let (node, pid) = (self.lab.node(&pod.node)?, self.process(pod)?);
+        let family = Family::of(address);
+        let source = pod.addresses.iter().find(|own| Family::of(own) == family).context("no such family")?;
+        Stream::start_by(&node, &["nsenter", "--net", "--target", &pid], source, address)
+    }
+
+    /// The process of a pod's container, as its node numbers it.
+    fn process(&self, pod: &Pod) -> Result<String> {
         let status = self.json(&["get", "pod", &pod.name])?;
         let id = status["status"]["containerStatuses"][0]["containerID"].as_str().unwrap_or_default();
         let id = id.strip_prefix("containerd://").with_context(|| format!("{}: container {id:?}", pod.name))?;
-        let tasks = node.exec(&["ctr", "--namespace", "k8s.io", "task", "list"])?;
-        let task = tasks.lines().find(|line| line.starts_with(id));
-        let pid = task.and_then(|task| task.split_whitespace().nth(1));
-        let pid = pid.with_context(|| format!("{}: no task {id}: {tasks}", pod.node))?;
-        node.ping_by(&["nsenter", "--net", "--target", pid], address, size, 1).with_context(|| pod.name.clone())
+        let task = runtime::tasks(&self.lab.node(&pod.node)?)?.remove(id);
+        task.with_context(|| format!("{}: {}: no task {id}", pod.node, pod.name))
     }
 }

@@ -4,9 +4,16 @@
 //! beside this program's own in the target folder. Beside them lie the certificates of the address plan and the images,
 //! both made here: no registry and no network is asked when a cluster starts.
 
+pub mod bridge;
 mod certificates;
+pub mod churn;
 mod cluster;
+pub mod etcd;
 mod images;
+pub mod news;
+pub mod observe;
+pub mod runtime;
+mod scene;
 
 use std::path::{Path, PathBuf};
 
@@ -14,6 +21,7 @@ use anyhow::{Context, Result, ensure};
 
 pub use self::certificates::PLACE;
 pub use self::cluster::{Cluster, Pod, Stage};
+pub use self::scene::{Announced, LONG, Scene, is_long, nothing_lost, streams};
 use crate::Topology;
 
 /// The environment's word for the folder.
@@ -47,6 +55,11 @@ pub fn built() -> Result<PathBuf> {
         ensure!(path.is_file(), "{} is missing; {TO_BUILD}", path.display());
     }
     folder.canonicalize().with_context(|| folder.display().to_string())
+}
+
+/// Makes the image that the overlay with-kube-proxy runs, and returns where nodes see it.
+pub fn prepare_kube_proxy() -> Result<String> {
+    images::make_kube_proxy(&built()?).context("the image of kube-proxy")
 }
 
 /// Petiole's own image: what the DaemonSet runs.

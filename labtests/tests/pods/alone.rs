@@ -2,12 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Write;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 use petiole_labtests::ledger::audit;
+use petiole_labtests::plugin::Call;
 use petiole_labtests::{Binaries, Netns, Spawned, eventually};
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -111,6 +110,17 @@ impl Alone {
         conf
     }
 
+    pub(crate) fn call<'a>(
+        &self,
+        command: &'a str,
+        container: &'a str,
+        netns: Option<&Netns>,
+        conf: Value,
+    ) -> Call<'a> {
+        let call = Call::new(&self.plugin, command, container, conf);
+        Call { netns: netns.map(|netns| format!("/run/netns/{}", netns.name())), ..call }
+    }
+
     pub(crate) fn begin(
         &self,
         command: &str,
@@ -118,18 +128,7 @@ impl Alone {
         netns: Option<&Netns>,
         prev: Option<&Value>,
     ) -> Result<std::process::Child> {
-        let mut plugin = Command::new(&self.plugin);
-        plugin.env_clear().env("CNI_COMMAND", command).env("CNI_PATH", "/opt/cni/bin");
-        if !container.is_empty() {
-            plugin.env("CNI_CONTAINERID", container).env("CNI_IFNAME", "eth0");
-        }
-        if let Some(netns) = netns {
-            plugin.env("CNI_NETNS", format!("/run/netns/{}", netns.name()));
-        }
-        let mut child = plugin.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
-        let mut stdin = child.stdin.take().context("no stdin")?;
-        stdin.write_all(self.conf(prev).to_string().as_bytes())?;
-        Ok(child)
+        self.call(command, container, netns, self.conf(prev)).begin()
     }
 
     /// What the plugin says; an error of it is an error here.
@@ -140,13 +139,7 @@ impl Alone {
         netns: Option<&Netns>,
         prev: Option<&Value>,
     ) -> Result<Value> {
-        let output = self.begin(command, container, netns, prev)?.wait_with_output()?;
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        ensure!(output.status.success(), "{command} {container}: {text}");
-        if text.trim().is_empty() {
-            return Ok(Value::Null);
-        }
-        Ok(serde_json::from_str(&text)?)
+        self.call(command, container, netns, self.conf(prev)).run()
     }
 
     pub(crate) fn interfaces(&self) -> Result<Vec<String>> {
@@ -214,11 +207,4 @@ impl Alone {
         }
         Ok(())
     }
-}
-
-/// The addresses of a result, IPv4 first.
-pub(crate) fn addresses(result: &Value) -> Result<Vec<String>> {
-    let ips = result["ips"].as_array().context("no ips")?;
-    let hosts = ips.iter().filter_map(|ip| ip["address"].as_str()?.split_once('/').map(|(a, _)| a.to_owned()));
-    Ok(hosts.collect())
 }

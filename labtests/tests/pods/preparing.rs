@@ -7,7 +7,9 @@ use anyhow::{Result, ensure};
 use petiole_labtests::{Netns, check, eventually, throughout};
 use rustix::process::Signal;
 
-use super::alone::{Alone, addresses, root};
+use petiole_labtests::plugin::addresses;
+
+use super::alone::{Alone, root};
 use super::{SETTLE, WITHIN};
 
 fn etcd(node: &Alone, signal: Signal) {
