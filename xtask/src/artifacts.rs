@@ -12,6 +12,9 @@ use anyhow::{Context, Result, bail};
 
 use crate::run;
 
+/// Where the lab runner and the lab tests find the agent's executable.
+pub(crate) const AGENT: &str = "PETIOLE_BIN";
+
 /// The executables, all in one folder.
 pub(crate) struct Artifacts {
     /// The agent: `petiole`.

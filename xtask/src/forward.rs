@@ -10,9 +10,6 @@ use anyhow::{Context, Result, anyhow};
 use crate::packages::{self, Need};
 use crate::{artifacts, kubernetes};
 
-/// Where the lab runner and the lab tests find the agent's executable.
-pub(crate) const AGENT: &str = "PETIOLE_BIN";
-
 /// Installs, builds, and becomes `petiole-lab VERB WORDS...`, so that signals and the terminal are its own.
 pub(crate) fn lab(verb: &str, words: &[OsString]) -> Result<ExitCode> {
     let help = words.iter().any(|word| word == "--help" || word == "-h");
@@ -22,13 +19,19 @@ pub(crate) fn lab(verb: &str, words: &[OsString]) -> Result<ExitCode> {
         packages::must_be_root(&format!("`cargo xtask {}{verb}`", if is_own_command(verb) { "" } else { "lab " }))?;
         packages::ensure(if verb == "interop" { Need::Interop } else { Need::Lab })?;
     }
-    let cluster = if !help && verb == "up" && kubernetes::meant(words) { Some(kubernetes::ensure()?) } else { None };
+    let meant = match verb {
+        "up" => kubernetes::meant(words),
+        "demo" => words.iter().any(|word| word == "--kubernetes"),
+        "bench" => words.iter().any(|word| word == "kubernetes"),
+        _ => false,
+    };
+    let cluster = if meant && !help { Some(kubernetes::ensure()?) } else { None };
     let built = artifacts::build()?;
     if let Some(folder) = &cluster {
         kubernetes::image(folder, &built)?;
     }
     let mut command = Command::new(&built.lab);
-    command.arg(verb).args(words).env(AGENT, &built.petiole);
+    command.arg(verb).args(words).env(artifacts::AGENT, &built.petiole);
     command.envs(cluster.map(|folder| (kubernetes::FOLDER, folder)));
     // The default topology is a path from the root; a topology that was named is a path from here.
     if !words.iter().any(|word| Path::new(word).is_file()) {

@@ -12,10 +12,12 @@ use anyhow::{Context, Result, bail};
 
 use crate::artifacts::{self, Artifacts};
 use crate::packages::{self, Need};
-use crate::{forward, product, run, terminal};
+use crate::{product, run, terminal};
 
 /// Where the lab and its tests look for the programs.
 pub(crate) const FOLDER: &str = "PETIOLE_KUBERNETES";
+/// The test executables that bring up a cluster.
+pub(crate) const TESTS: &str = "kubernetes*";
 /// The least version of Go, its minor number: what Kubernetes 1.37 asks for.
 const GO: u32 = 26;
 const HOW: &str = "Kubernetes 1.37 is built with Go 1.26 or newer: unpack it from go.dev/dl into /usr/local/go and put \
@@ -38,18 +40,18 @@ pub(crate) fn build() -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// `cargo xtask kubernetes test [FILTER]`.
-pub(crate) fn test(filter: Option<&str>) -> Result<ExitCode> {
+/// `cargo xtask kubernetes test [FILTER] [--long]`.
+pub(crate) fn test(filter: Option<&str>, long: bool) -> Result<ExitCode> {
     packages::must_be_root("the lab")?;
     packages::ensure(Need::Lab)?;
     let folder = ensure()?;
     let built = artifacts::build()?;
     image(&folder, &built)?;
     let mut command = artifacts::cargo()?;
-    command.args(["test", "--workspace", "--test", "kubernetes*"]).args(filter);
+    command.args(["test", "--workspace", "--test", TESTS]).args(filter);
     command.args(["--", "--nocapture", "--test-threads=1"]);
-    command.env(FOLDER, folder).env(forward::AGENT, &built.petiole);
-    command.env("PETIOLE_XTASK", std::env::current_exe()?);
+    command.env(FOLDER, folder).env(artifacts::AGENT, &built.petiole);
+    command.env("PETIOLE_XTASK", std::env::current_exe()?).env("PETIOLE_KUBERNETES_LONG", if long { "1" } else { "0" });
     let status = command.status().context("cannot run cargo test")?;
     Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -121,7 +123,7 @@ fn version_of<'a>(text: &'a str, module: &str) -> Option<&'a str> {
 }
 
 /// What `go version` says, of a Go that is new enough.
-fn must_have_go() -> Result<String> {
+pub(crate) fn must_have_go() -> Result<String> {
     let Ok(said) = run::stdout(Command::new("go").arg("version").current_dir(artifacts::root().join(MODULES[0].0)))
     else {
         bail!("there is no Go here that builds this. {HOW}");

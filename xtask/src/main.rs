@@ -34,6 +34,7 @@ use clap::{Args, Parser, Subcommand};
     after_help = "Examples:
   cargo xtask demo                           the reference fabric on one screen, then gone
   cargo xtask demo --keep                    the same, left running
+  cargo xtask demo --kubernetes              a cluster on it, and what users do with it
   cargo xtask test                           every check and every test of the project
   cargo xtask test collision                 only the tests whose name contains `collision`
   cargo xtask lab up                         bring containerlab/clos.clab.yml up
@@ -50,9 +51,10 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Bring the reference fabric up and show on one screen what it does; exit 0 only if all of it was observed
-    #[command(
-        after_help = "Examples:\n  cargo xtask demo\n  cargo xtask demo --keep     leave it running and say what to try next"
-    )]
+    #[command(after_help = "Examples:
+  cargo xtask demo
+  cargo xtask demo --keep           leave it running and say what to try next
+  cargo xtask demo --kubernetes     a cluster of Kubernetes on the fabric, built with Go 1.26")]
     Demo(Forward),
     /// Run every check and every test of the project: format, lints, unit, property, lab
     #[command(after_help = "Examples:
@@ -91,7 +93,7 @@ enum Command {
     },
     /// Measure: times, ratios and memory, each against its goal
     #[command(
-        after_help = "Examples:\n  cargo xtask bench                  every bench\n  cargo xtask bench convergence\n  cargo xtask bench rib              beside BIRD\n  cargo xtask bench bfd --minutes 10 on a busy machine\n  cargo xtask bench strangers        10,000 connections a second, and a flood of UPDATEs\n  cargo xtask bench cni              pods, beside Debian's ptp and bridge"
+        after_help = "Examples:\n  cargo xtask bench                  every bench\n  cargo xtask bench convergence\n  cargo xtask bench rib              beside BIRD\n  cargo xtask bench bfd --minutes 10 on a busy machine\n  cargo xtask bench strangers        10,000 connections a second, and a flood of UPDATEs\n  cargo xtask bench cni              pods, beside Debian's ptp and bridge\n  cargo xtask bench kubernetes       pods of a cluster until Ready, beside Debian's bridge"
     )]
     Bench(Forward),
     /// Run every feature against FRR, BIRD, GoBGP, OpenBGPD and ExaBGP as the leaf, and write docs/interop.md
@@ -110,7 +112,8 @@ enum Command {
         subcommand,
         after_help = "Examples:
   cargo xtask kubernetes build     into target/kubernetes: minutes once, then nothing
-  cargo xtask kubernetes test      a cluster on the reference fabric; no part of `cargo xtask test`
+  cargo xtask kubernetes test      the tests that bring up a cluster, without the others
+  cargo xtask kubernetes test --long     the same, with ten minutes of everything being away, and 500 pods
   cargo xtask lab up kubernetes    the same cluster, left running"
     )]
     Kubernetes(KubernetesCommand),
@@ -120,12 +123,12 @@ enum Command {
   cargo xtask simulate ipam --kind nodes               allocators on nodes that are all ours
   cargo xtask simulate ipam --first 85 --seeds 1       one seed again")]
     Simulate(simulate::Simulate),
-    /// Weaken the export guard in every way, one after the other, and see its tests notice
+    /// Weaken the export guard or the allocator in every way, one after the other, and see the tests notice
     #[command(
-        after_help = "Example:\n  cargo xtask mutants guard     a build each, so some minutes; no part of `cargo xtask test`"
+        after_help = "Examples:\n  cargo xtask mutants guard     a build each, so some minutes; no part of `cargo xtask test`\n  cargo xtask mutants ipam"
     )]
     Mutants {
-        /// What to weaken: `guard`
+        /// What to weaken: `guard` or `ipam`
         what: String,
     },
     /// Fuzz one target of the folder fuzz, on the stable toolchain
@@ -153,6 +156,9 @@ enum KubernetesCommand {
     Test {
         /// Run only the tests whose name contains this text
         filter: Option<String>,
+        /// Take minutes where `cargo xtask test` takes seconds: API and etcd away for ten, 500 pods made and deleted
+        #[arg(long)]
+        long: bool,
     },
 }
 
@@ -214,7 +220,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Interop(words) => forward::lab("interop", &words.args),
         Command::Churn(words) => forward::lab("churn", &words.args),
         Command::Kubernetes(KubernetesCommand::Build) => kubernetes::build(),
-        Command::Kubernetes(KubernetesCommand::Test { filter }) => kubernetes::test(filter.as_deref()),
+        Command::Kubernetes(KubernetesCommand::Test { filter, long }) => kubernetes::test(filter.as_deref(), long),
         Command::Mutants { what } => mutants::run(&what),
         Command::Fuzz { target, minutes, minimise } => fuzz::run(&target, minutes, minimise),
     }

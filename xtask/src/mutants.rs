@@ -1,17 +1,24 @@
-//! `cargo xtask mutants guard`: the export guard is weakened, one way after the other, and its tests must notice each.
+//! `cargo xtask mutants guard` (or `ipam`): a part is weakened, one way after the other, and its tests must notice each.
 //!
 //! The sources are copied, so that a run that is broken off leaves nothing behind in them. Takes a build a mutation, which is why
-//! it is no part of `cargo xtask test`; that the texts of the mutations are still those of the guard is.
+//! it is no part of `cargo xtask test`; that the texts of the mutations are still those of the sources is.
+
+mod guard;
+mod ipam;
 
 use std::fs;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
 use crate::artifacts;
 
-/// One way to weaken the guard.
+/// For how long a build may go on, and the tests.
+const PATIENCE: [Duration; 2] = [Duration::from_secs(900), Duration::from_secs(180)];
+
+/// One way to weaken it.
 struct Mutant {
     /// What no longer holds.
     what: &'static str,
@@ -19,95 +26,18 @@ struct Mutant {
     changes: &'static [(&'static str, &'static str, &'static str)],
 }
 
-const GUARD: &str = "bgp/src/guard.rs";
+/// A part of the product that is weakened, and who must notice.
+struct Set {
+    name: &'static str,
+    package: &'static str,
+    /// Filters for the names of tests; all of the package's where there are none.
+    tests: &'static [&'static str],
+    mutants: &'static [Mutant],
+}
 
-/// The tests that must notice: the guard's own, and those of the last step before a connection.
-const TESTS: [&str; 3] = ["guard::", "nothing_foreign", "what_the_wire_announces"];
-
-const MUTANTS: &[Mutant] = &[
-    Mutant {
-        what: "a proof covers any prefix",
-        changes: &[(GUARD, "    if prefix != proven {\n", "    if false {\n")],
-    },
-    Mutant {
-        what: "an address is borrowed from any block",
-        changes: &[(GUARD, "&& !block.contains_addr(*address)", "&& block.contains_addr(*address)")],
-    },
-    Mutant {
-        what: "the default route is announced",
-        changes: &[(GUARD, "    if prefix.is_default() {\n", "    if false {\n")],
-    },
-    Mutant {
-        what: "what is not routable is announced",
-        changes: &[(GUARD, "    if wire::is_martian(&prefix) {\n", "    if false {\n")],
-    },
-    Mutant {
-        what: "what is announced is built without a look at its proof",
-        changes: &[(GUARD, "        verify(prefix, &proof)?;\n", "")],
-    },
-    Mutant {
-        what: "only the first message is read back",
-        changes: &[(GUARD, "        rest = tail;\n", "        let _ = tail;\n        rest = &[];\n")],
-    },
-    Mutant {
-        what: "UPDATEs are not read back",
-        changes: &[(GUARD, "        if kind == MessageType::Update as u8 {\n", "        if kind != kind {\n")],
-    },
-    Mutant {
-        what: "the classic field is not read back",
-        changes: &[(GUARD, "    check_nlri(Family::V4, nlri, originated)?;\n", "    let _ = nlri;\n")],
-    },
-    Mutant {
-        what: "MP_REACH_NLRI is not read back",
-        changes: &[(GUARD, "        if *code == wire::code::MP_REACH_NLRI {\n", "        if *code == 0 {\n")],
-    },
-    Mutant {
-        what: "long attributes are read with a short length",
-        changes: &[(
-            GUARD,
-            "        let (value, next) = if flags & 0x10 != 0 {\n",
-            "        let (value, next) = if flags & 0x10 == 0xff {\n",
-        )],
-    },
-    Mutant {
-        what: "what is left behind the attributes passes",
-        changes: &[(GUARD, "if attributes.is_empty() { Ok(()) } else { Err(cut(\"an attribute\")) }", "Ok(())")],
-    },
-    Mutant {
-        what: "families that are not ours pass",
-        changes: &[(
-            GUARD,
-            "return Err(GuardError::Unreadable(format!(\"{afi:?} {safi:?} is not ours to announce\")))",
-            "{ let _ = (afi, safi); return Ok(()) }",
-        )],
-    },
-    Mutant {
-        what: "prefixes with host bits pass as what they would be without",
-        changes: &[(GUARD, "let prefix = Prefix::new(addr, *len)", "let prefix = Prefix::truncated(addr, *len)")],
-    },
-    Mutant {
-        what: "prefixes that are not in the set pass",
-        changes: &[(
-            GUARD,
-            "let ours = originated.get(&prefix).ok_or(GuardError::NotOriginated { prefix })?;",
-            "let Some(ours) = originated.get(&prefix) else { continue };",
-        )],
-    },
-    Mutant {
-        what: "a set that lies about itself is believed",
-        changes: &[
-            (GUARD, "        if ours.prefix != prefix {\n", "        if false {\n"),
-            (GUARD, "        verify(prefix, &ours.proof)?;\n", ""),
-        ],
-    },
-    Mutant {
-        what: "nothing is held against the guard before it leaves",
-        changes: &[(
-            "bgp/src/speaker/outbound.rs",
-            "guard::check(&bytes, &self.originated)",
-            "guard::check(&[], &self.originated)",
-        )],
-    },
+const SETS: [Set; 2] = [
+    Set { name: "guard", package: "petiole-bgp", tests: guard::TESTS, mutants: guard::MUTANTS },
+    Set { name: "ipam", package: "petiole-ipam", tests: ipam::TESTS, mutants: ipam::MUTANTS },
 ];
 
 /// Weaken, test, and say which weakness nobody noticed.
@@ -116,26 +46,26 @@ const MUTANTS: &[Mutant] = &[
 /// A mutation survives, or cannot be made.
 pub(crate) fn run(what: &str) -> Result<ExitCode> {
     let (root, target) = (artifacts::root(), artifacts::target_dir()?.join("mutants"));
-    if what != "guard" {
-        bail!("there are mutations of `guard` only: cargo xtask mutants guard");
-    }
+    let Some(set) = SETS.iter().find(|set| set.name == what) else {
+        bail!("there are mutations of {}: cargo xtask mutants guard", SETS.map(|set| set.name).join(" and "));
+    };
     let copy = target.join("tree");
     let mut survivors = Vec::new();
-    for mutant in MUTANTS {
+    for mutant in set.mutants {
         copy_sources(root, &copy)?;
         for (file, from, to) in mutant.changes {
             let path = copy.join(file);
             let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
             fs::write(&path, mutated(&text, from, to, file)?)?;
         }
-        let noticed = !test(&copy, &target.join("build"))?;
+        let noticed = !test(set, &copy, &target.join("build"))?;
         println!("{}: {}", if noticed { "noticed " } else { "SURVIVED" }, mutant.what);
         if !noticed {
             survivors.push(mutant.what);
         }
     }
     if survivors.is_empty() {
-        println!("{} mutations, every one noticed", MUTANTS.len());
+        println!("{} mutations, every one noticed", set.mutants.len());
         return Ok(ExitCode::SUCCESS);
     }
     bail!("no test notices that {}", survivors.join("; nor that "))
@@ -173,23 +103,29 @@ fn copy_sources(root: &Path, copy: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Whether the tests pass. A mutation that does not compile is a mistake in it.
-fn test(copy: &Path, build: &Path) -> Result<bool> {
-    let cargo = |arguments: &[&str]| {
-        artifacts::cargo()?
+/// Whether the tests pass. A mutation that does not compile is a mistake in it; one that makes them go on for ever is noticed.
+fn test(set: &Set, copy: &Path, build: &Path) -> Result<bool> {
+    let run = |patience: Duration, arguments: &[&str]| {
+        let cargo = artifacts::cargo()?;
+        // Ends what cargo started, too.
+        Command::new("timeout")
+            .arg(patience.as_secs().to_string())
+            .arg(cargo.get_program())
             .args(arguments)
             .current_dir(copy)
+            .envs(cargo.get_envs().filter_map(|(name, value)| Some((name, value?))))
             .env("CARGO_TARGET_DIR", build)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .status()
             .context("cannot run cargo")
     };
-    let package = ["test", "-q", "-p", "petiole-bgp", "--lib"];
-    if !cargo(&[&package[..], &["--no-run"]].concat())?.success() {
-        bail!("a mutation does not compile: see `cd {} && cargo test -p petiole-bgp --no-run`", copy.display());
+    let [build_within, tests_within] = PATIENCE;
+    let package = ["test", "-q", "-p", set.package, "--lib"];
+    if !run(build_within, &[&package[..], &["--no-run"]].concat())?.success() {
+        bail!("a mutation does not compile: see `cd {} && cargo test -p {} --no-run`", copy.display(), set.package);
     }
-    Ok(cargo(&[&package[..], &["--"], &TESTS[..]].concat())?.success())
+    Ok(run(tests_within, &[&package[..], &["--"], set.tests].concat())?.success())
 }
 
 #[cfg(test)]

@@ -1,14 +1,17 @@
 //! `cargo xtask test`: every check and every test, in the order that tells of a mistake soonest.
 
+use std::fs;
+use std::path::PathBuf;
 use std::process::{Command, ExitCode};
+use std::thread::{self, JoinHandle};
 
-use anyhow::Result;
+use anyhow::{Context, Result, anyhow};
 
 use crate::artifacts::{self, Artifacts};
 use crate::clean::Before;
 use crate::packages::{self, Need};
 use crate::report::{Stages, Verdict};
-use crate::{check, clean, forward, run, terminal};
+use crate::{check, clean, kubernetes, run, terminal};
 
 /// Runs everything, or with a filter only the tests whose name contains it.
 pub(crate) fn run(filter: Option<&str>) -> Result<ExitCode> {
@@ -57,12 +60,14 @@ fn integration(stages: &mut Stages, filter: Option<&str>, compiled: bool) {
         stages.skip(LAB, &format!("no test's name contains `{filter}`"));
         return;
     }
+    // Beside the build, which often has work for one processor only.
+    let programs = Programs::begin(filter);
     let mut built = None;
     if !stages.run("build", || artifacts::build().map(|artifacts| built = Some(artifacts)).map(|()| Verdict::passed()))
     {
         stages.skip(LAB, "petiole and petiole-lab could not be built");
-        return;
     }
+    let cluster = programs.end(stages, built.as_ref());
     let Some(built) = built else { return };
     let before = Before::now();
     let mark = clean::mark();
@@ -71,15 +76,92 @@ fn integration(stages: &mut Stages, filter: Option<&str>, compiled: bool) {
         // One at a time: each lab wants all processors while it converges.
         harness(&mut command, &["--test-threads=1"]);
         environment(&mut command, &built)?;
+        command.envs(cluster.as_ref().map(|folder| (kubernetes::FOLDER, folder)));
         command.env(clean::MARK, &mark);
         Verdict::counted(&mut command)
     });
     stages.run("nothing left behind", || clean::verdict(&before, &mark));
 }
 
+/// The programs of Kubernetes for the tests that bring up a cluster, while they are built.
+enum Programs {
+    /// No such test is selected.
+    NotMeant,
+    /// These tests are not checked, for this reason.
+    Impossible(String),
+    /// Under way; the folder comes out.
+    Building(JoinHandle<Result<PathBuf>>),
+}
+
+impl Programs {
+    fn begin(filter: Option<&str>) -> Self {
+        let meant = clusters(filter);
+        if meant.as_ref().is_ok_and(Vec::is_empty) {
+            return Self::NotMeant;
+        }
+        match kubernetes::must_have_go() {
+            Ok(_) => Self::Building(thread::spawn(kubernetes::ensure)),
+            Err(how) => {
+                Self::Impossible(format!("{how:#}. Not checked without it: {}", meant.unwrap_or_default().join(", ")))
+            }
+        }
+    }
+
+    /// Waits for them and adds Petiole's image. `None` where there are none: those tests are named in the summary then, and pass
+    /// without having looked.
+    fn end(self, stages: &mut Stages, built: Option<&Artifacts>) -> Option<PathBuf> {
+        const STAGE: &str = "kubernetes programs";
+        let mut folder = None;
+        match self {
+            Self::NotMeant => {}
+            Self::Impossible(why) => stages.skip(STAGE, &why),
+            Self::Building(under_way) => {
+                stages.run(STAGE, || {
+                    let programs = under_way.join().map_err(|_| anyhow!("the thread that builds them panicked"))??;
+                    if let Some(built) = built {
+                        kubernetes::image(&programs, built)?;
+                        folder = Some(programs);
+                    }
+                    Ok(Verdict::passed())
+                });
+            }
+        }
+        folder
+    }
+}
+
+/// The tests that bring up a cluster and that the filter selects, as the files of labtests have them.
+fn clusters(filter: Option<&str>) -> Result<Vec<String>> {
+    let mut names = Vec::new();
+    let mut folders = vec![artifacts::root().join("labtests/tests")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).with_context(|| folder.display().to_string())? {
+            let path = entry?.path();
+            if !path.to_string_lossy().contains("labtests/tests/kubernetes") {
+                continue;
+            }
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                names.extend(named(&fs::read_to_string(&path).with_context(|| path.display().to_string())?));
+            }
+        }
+    }
+    names.retain(|name| filter.is_none_or(|filter| name.contains(filter)));
+    names.sort();
+    Ok(names)
+}
+
+/// The tests of a file: the functions that `#[test]` stands before.
+fn named(source: &str) -> Vec<String> {
+    let parts = source.split("#[test]").skip(1);
+    let name = |part: &str| Some(part.split_once("fn ")?.1.split_once('(')?.0.to_owned());
+    parts.filter_map(name).collect()
+}
+
 /// What a test needs to find the executables without building them again.
 fn environment(command: &mut Command, built: &Artifacts) -> Result<()> {
-    command.env(forward::AGENT, &built.petiole);
+    command.env(artifacts::AGENT, &built.petiole);
     command.env("PETIOLE_XTASK", std::env::current_exe()?);
     Ok(())
 }
@@ -101,5 +183,23 @@ fn harness(command: &mut Command, words: &[&str]) {
 fn matching(filter: &str) -> Result<usize> {
     let mut command = tests(&["--test", "*"], Some(filter))?;
     command.args(["--", "--list", "--format=terse"]);
-    Ok(run::stdout(&mut command)?.lines().filter(|line| line.ends_with(": test")).count())
+    Ok(listed(&mut command)?.len())
+}
+
+/// The names of the tests that `--list` prints.
+fn listed(command: &mut Command) -> Result<Vec<String>> {
+    Ok(run::stdout(command)?.lines().filter_map(|line| line.strip_suffix(": test")).map(str::to_owned).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_the_tests_of_a_cluster_without_compiling_them() {
+        let found = clusters(None).unwrap();
+        assert!(found.iter().any(|name| name.starts_with("a_cluster_runs_on_the_fabric")), "{found:?}");
+        assert!(clusters(Some("no such name")).unwrap().is_empty());
+        assert_eq!(named("#[test]\n#[ignore]\nfn one() {}\nfn two() {}\n"), ["one"]);
+    }
 }
