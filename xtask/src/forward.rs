@@ -25,7 +25,7 @@ pub(crate) fn lab(verb: &str, words: &[OsString]) -> Result<ExitCode> {
         "bench" => words.iter().any(|word| word == "kubernetes"),
         _ => false,
     };
-    let cluster = if meant && !help { Some(kubernetes::ensure()?) } else { None };
+    let cluster = if meant && !help { Some(kubernetes::ensure(kubernetes::Pace::Now)?) } else { None };
     let built = artifacts::build()?;
     if let Some(folder) = &cluster {
         kubernetes::image(folder, &built)?;

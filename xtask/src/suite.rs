@@ -1,7 +1,7 @@
 //! `cargo xtask test`: every check and every test, in the order that tells of a mistake soonest.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::thread::{self, JoinHandle};
 
@@ -9,6 +9,7 @@ use anyhow::{Context, Result, anyhow};
 
 use crate::artifacts::{self, Artifacts};
 use crate::clean::Before;
+use crate::kubernetes::Pace;
 use crate::packages::{self, Need};
 use crate::report::{Stages, Verdict};
 use crate::{check, clean, kubernetes, run, terminal};
@@ -21,6 +22,8 @@ pub(crate) fn run(filter: Option<&str>) -> Result<ExitCode> {
     if !installed {
         return Ok(stages.finish());
     }
+    // In the time that everything else leaves: linkers that work alone, labs that wait.
+    let programs = Programs::begin(filter);
     if filter.is_none() {
         check::all(&mut stages);
     }
@@ -38,7 +41,7 @@ pub(crate) fn run(filter: Option<&str>) -> Result<ExitCode> {
             Verdict::counted(&mut command)
         });
     }
-    integration(&mut stages, filter, compiled);
+    integration(&mut stages, filter, compiled, programs);
     if let Some(filter) = filter
         && stages.passed()
         && stages.tests_run() == 0
@@ -50,8 +53,9 @@ pub(crate) fn run(filter: Option<&str>) -> Result<ExitCode> {
     Ok(stages.finish())
 }
 
-/// The tests of every crate's `tests` folder, most of which run labs: with the executables that ship.
-fn integration(stages: &mut Stages, filter: Option<&str>, compiled: bool) {
+/// The tests of every crate's `tests` folder, most of which run labs: with the executables that ship. Those that need the
+/// programs of Kubernetes come last.
+fn integration(stages: &mut Stages, filter: Option<&str>, compiled: bool, programs: Programs) {
     const LAB: &str = "integration and lab";
     if let Some(filter) = filter
         && compiled
@@ -60,26 +64,35 @@ fn integration(stages: &mut Stages, filter: Option<&str>, compiled: bool) {
         stages.skip(LAB, &format!("no test's name contains `{filter}`"));
         return;
     }
-    // Beside the build, which often has work for one processor only.
-    let programs = Programs::begin(filter);
     let mut built = None;
     if !stages.run("build", || artifacts::build().map(|artifacts| built = Some(artifacts)).map(|()| Verdict::passed()))
     {
         stages.skip(LAB, "petiole and petiole-lab could not be built");
     }
-    let cluster = programs.end(stages, built.as_ref());
-    let Some(built) = built else { return };
+    let Some(built) = built else {
+        // Go would go on without us.
+        programs.end(stages, None);
+        return;
+    };
     let before = Before::now();
     let mark = clean::mark();
-    stages.run(LAB, || {
-        let mut command = tests(&["--test", "*"], filter)?;
-        // One at a time: each lab wants all processors while it converges.
-        harness(&mut command, &["--test-threads=1"]);
-        environment(&mut command, &built)?;
-        command.envs(cluster.as_ref().map(|folder| (kubernetes::FOLDER, folder)));
-        command.env(clean::MARK, &mark);
-        Verdict::counted(&mut command)
-    });
+    let labs = |stages: &mut Stages, stage, tests_of, cluster: Option<&Path>| {
+        stages.run(stage, || {
+            let mut command = tests(&["--test", tests_of], filter)?;
+            // One at a time: each lab wants all processors while it converges.
+            harness(&mut command, &["--test-threads=1"]);
+            environment(&mut command, &built)?;
+            command.envs(cluster.map(|folder| (kubernetes::FOLDER, folder)));
+            command.env(clean::MARK, &mark);
+            Verdict::counted(&mut command)
+        });
+    };
+    labs(stages, LAB, kubernetes::OTHER_TESTS, None);
+    let is_meant = programs.are_meant();
+    let cluster = programs.end(stages, Some(&built));
+    if is_meant {
+        labs(stages, "cluster", kubernetes::TESTS, cluster.as_deref());
+    }
     stages.run("nothing left behind", || clean::verdict(&before, &mark));
 }
 
@@ -100,11 +113,15 @@ impl Programs {
             return Self::NotMeant;
         }
         match kubernetes::must_have_go() {
-            Ok(_) => Self::Building(thread::spawn(kubernetes::ensure)),
+            Ok(_) => Self::Building(thread::spawn(|| kubernetes::ensure(Pace::Idle))),
             Err(how) => {
                 Self::Impossible(format!("{how:#}. Not checked without it: {}", meant.unwrap_or_default().join(", ")))
             }
         }
+    }
+
+    const fn are_meant(&self) -> bool {
+        !matches!(self, Self::NotMeant)
     }
 
     /// Waits for them and adds Petiole's image. `None` where there are none: those tests are named in the summary then, and pass
@@ -130,20 +147,21 @@ impl Programs {
     }
 }
 
-/// The tests that bring up a cluster and that the filter selects, as the files of labtests have them.
+/// The tests that need the programs of Kubernetes and that the filter selects, as their files have them.
 fn clusters(filter: Option<&str>) -> Result<Vec<String>> {
     let mut names = Vec::new();
-    let mut folders = vec![artifacts::root().join("labtests/tests")];
+    let mut folders = ["labtests/tests", "agent/tests"].map(|folder| artifacts::root().join(folder)).to_vec();
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(&folder).with_context(|| folder.display().to_string())? {
             let path = entry?.path();
-            if !path.to_string_lossy().contains("labtests/tests/kubernetes") {
+            if !path.to_string_lossy().contains("/tests/kubernetes") {
                 continue;
             }
             if path.is_dir() {
                 folders.push(path);
             } else {
-                names.extend(named(&fs::read_to_string(&path).with_context(|| path.display().to_string())?));
+                let source = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+                names.extend(named(&source).into_iter().map(|name| format!("{}{name}", module(&path))));
             }
         }
     }
@@ -152,9 +170,16 @@ fn clusters(filter: Option<&str>) -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// The tests of a file: the functions that `#[test]` stands before.
+/// What the names of a file's tests begin with: nothing where the file is a test executable's own.
+fn module(path: &Path) -> String {
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    let is_root = stem == "main" || path.parent().is_some_and(|folder| folder.ends_with("tests"));
+    if is_root { String::new() } else { format!("{stem}::") }
+}
+
+/// The tests of a file: the functions that `#[test]` or tokio's stands before.
 fn named(source: &str) -> Vec<String> {
-    let parts = source.split("#[test]").skip(1);
+    let parts = source.split("#[tokio::test").flat_map(|part| part.split("#[test]")).skip(1);
     let name = |part: &str| Some(part.split_once("fn ")?.1.split_once('(')?.0.to_owned());
     parts.filter_map(name).collect()
 }
@@ -199,7 +224,20 @@ mod tests {
     fn finds_the_tests_of_a_cluster_without_compiling_them() {
         let found = clusters(None).unwrap();
         assert!(found.iter().any(|name| name.starts_with("a_cluster_runs_on_the_fabric")), "{found:?}");
+        assert!(found.iter().any(|name| name.starts_with("ranges::")), "{found:?}");
         assert!(clusters(Some("no such name")).unwrap().is_empty());
-        assert_eq!(named("#[test]\n#[ignore]\nfn one() {}\nfn two() {}\n"), ["one"]);
+        let source = "#[test]\n#[ignore]\nfn one() {}\nfn two() {}\n#[tokio::test]\nasync fn three() {}\n";
+        assert_eq!(named(source), ["one", "three"]);
+    }
+
+    #[test]
+    fn every_test_executable_belongs_to_one_of_the_two_stages() {
+        assert_eq!((kubernetes::TESTS, kubernetes::OTHER_TESTS), ("kubernetes*", "[!k]*"));
+        for member in fs::read_dir(artifacts::root()).unwrap().flatten() {
+            for test in fs::read_dir(member.path().join("tests")).into_iter().flatten().flatten() {
+                let name = test.file_name().to_string_lossy().into_owned();
+                assert!(!name.starts_with('k') || name.starts_with("kubernetes"), "{name} would run in neither stage");
+            }
+        }
     }
 }
