@@ -26,14 +26,15 @@ const HOW: &str = "Kubernetes 1.37 is built with Go 1.26 or newer: unpack it fro
                    /usr/local/go/bin into PATH, or install any Go since 1.21 and set GOTOOLCHAIN=auto, which fetches \
                    the one that go.mod names through the module proxy";
 
-/// What is built of which module: the module's folder, what `-X` sets, and what is expected of it.
-const MODULES: [(&str, &str, &[&str]); 2] = [
+/// What is built of which module: the module's folder, the package, what says the version, and what is expected of it.
+const MODULES: [(&str, &str, &str, &[&str]); 2] = [
     (
         "labtests/kubernetes",
+        "tool",
         "k8s.io/kubernetes",
         &["kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl", "agnhost"],
     ),
-    ("labtests/kubernetes/coredns", "github.com/coredns/coredns", &["coredns"]),
+    ("labtests/kubernetes/coredns", ".", "github.com/coredns/coredns", &["coredns"]),
 ];
 
 /// How the programs are built.
@@ -78,7 +79,7 @@ pub(crate) fn ensure(pace: Pace) -> Result<PathBuf> {
     let folder = artifacts::target_dir()?.join("kubernetes");
     let bin = folder.join("bin");
     let go = must_have_go()?;
-    for (module, versioned, programs) in MODULES {
+    for (module, package, versioned, programs) in MODULES {
         let source = artifacts::root().join(module);
         let stamp = folder.join(format!("{}.built", module.replace('/', "-")));
         let wanted = inputs(&source, &go)?;
@@ -97,7 +98,7 @@ pub(crate) fn ensure(pace: Pace) -> Result<PathBuf> {
         let begun = Instant::now();
         let mut command = go_at(pace);
         let versions = ["k8s.io/component-base/version", "k8s.io/client-go/pkg/version"];
-        let set: Vec<String> = versions.map(|package| format!("-X {package}.gitVersion={version}")).to_vec();
+        let set: Vec<String> = versions.map(|of| format!("-X {of}.gitVersion={version}")).to_vec();
         // Nobody debugs them, and what DWARF is not made need not be stripped.
         command.current_dir(&source).args([
             "build",
@@ -106,7 +107,7 @@ pub(crate) fn ensure(pace: Pace) -> Result<PathBuf> {
             "-gcflags=all=-dwarf=false",
             "-ldflags",
         ]);
-        command.arg(format!("-s -w {}", set.join(" "))).arg("-o").arg(&bin).arg("tool").env("CGO_ENABLED", "0");
+        command.arg(format!("-s -w {}", set.join(" "))).arg("-o").arg(&bin).arg(package).env("CGO_ENABLED", "0");
         run::must(&mut command, "building Kubernetes")?;
         std::fs::write(&stamp, wanted).with_context(|| format!("cannot write {}", stamp.display()))?;
         eprintln!("{} built in {:.0} s", style.good("ok"), begun.elapsed().as_secs_f64());
@@ -134,8 +135,12 @@ fn go_at(pace: Pace) -> Command {
 /// All that decides what comes out: Go's version and the files of the module.
 fn inputs(source: &Path, go: &str) -> Result<String> {
     let mut text = format!("{go}\n");
-    for name in ["go.mod", "go.sum"] {
+    for name in ["go.mod", "go.sum", "main.go"] {
         let path = source.join(name);
+        // Tools need no program of ours.
+        if name == "main.go" && !path.exists() {
+            continue;
+        }
         text += &std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
     }
     Ok(text)
