@@ -102,6 +102,8 @@ pub(crate) struct InFlight {
     pub(crate) steps: Vec<Step>,
     /// The routes that it writes.
     pub(crate) keys: BTreeSet<RouteKey>,
+    /// A dump was coming in when it was handed out, which so tells nothing of these routes.
+    pub(crate) beside_dump: bool,
 }
 
 /// Where the dump is.
@@ -270,8 +272,10 @@ impl Dataplane {
     pub fn handle_timeout(&mut self, now: Duration) {
         self.now = now;
         for object in self.failures.take_due(now) {
-            if let Object::Route(key) = object {
-                self.reassess(&key);
+            match object {
+                Object::Route(key) => self.reassess(&key),
+                Object::Address(addr, len) if !self.is_address_due(addr, len) => drop(self.failures.clear(&object)),
+                Object::Address(..) => {}
             }
         }
         if let Some(at) = self.dump_since()
@@ -327,6 +331,8 @@ impl Dataplane {
     fn set_want(&mut self, key: &RouteKey, route: Option<&Route>) {
         let entry = self.table.get(key);
         let want = route.map(|r| self.values.acquire(r, Holder::Want, &self.mirror));
+        let was_learned =
+            entry.want.and_then(|id| self.values.route(id)).is_some_and(|r| class_of(r) == Sweep::Learned);
         if let Some(old) = entry.want {
             self.values.release(old, Holder::Want);
         }
@@ -336,7 +342,7 @@ impl Dataplane {
         self.table.set(key, Entry { want, ..entry });
         if want.is_some() {
             self.withdrawn.remove(key);
-        } else if !self.swept.contains(&Sweep::Learned) {
+        } else if was_learned && !self.swept.contains(&Sweep::Learned) {
             self.withdrawn.insert(*key);
         }
         self.failures.clear(&Object::Route(*key));
@@ -365,45 +371,38 @@ impl Dataplane {
         }
     }
 
-    /// Puts the key where it belongs: among the routes to write, to delete, or neither.
+    /// Puts the key where it belongs: among the routes to write, to delete, or neither; a refusal is over where there is nothing
+    /// to be tried.
     pub(crate) fn reassess(&mut self, key: &RouteKey) {
         self.puts.remove(key);
         self.deletes.remove(key);
         let entry = self.table.get(key);
         let object = Object::Route(*key);
-        let blocked = self.failures.blocks(&object, self.now);
+        let (mut put, mut delete) = (false, false);
         match (entry.want, entry.have) {
-            (None, None) => {
-                self.failures.clear(&object);
-                self.drifted.remove(&object);
-            }
+            (None, None) => drop(self.drifted.remove(&object)),
             (None, Some(have)) => {
                 let class = self.values.route(have).map_or(Sweep::Learned, class_of);
                 let withdrawn = class == Sweep::Learned && self.withdrawn.contains(key);
-                if (withdrawn || self.swept.contains(&class)) && !blocked {
-                    self.deletes.insert(*key);
-                }
+                delete = withdrawn || self.swept.contains(&class);
             }
             (Some(want), have) => match self.values.effective(want) {
                 Effective::Write(id) if have == Some(id) => {
-                    self.failures.clear(&object);
                     if self.drifted.remove(&object) {
                         self.counters.drift_repaired += 1;
                     }
                 }
-                Effective::Write(_) => {
-                    if !blocked && !self.foreign.contains_key(key) {
-                        self.puts.insert(*key);
-                    }
-                }
+                Effective::Write(_) => put = !self.foreign.contains_key(key),
                 // The kernel keeps a route over an interface that only lost its carrier, and drops what it is given.
-                Effective::LinkDown => {
-                    if have.is_some() && !blocked {
-                        self.deletes.insert(*key);
-                    }
-                }
+                Effective::LinkDown => delete = have.is_some(),
                 Effective::SourceMissing(_) => {}
             },
+        }
+        if !put && !delete {
+            self.failures.clear(&object);
+        } else if !self.failures.blocks(&object, self.now) {
+            let due = if put { &mut self.puts } else { &mut self.deletes };
+            due.insert(*key);
         }
     }
 }

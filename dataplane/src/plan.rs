@@ -48,7 +48,8 @@ impl Dataplane {
         }
         self.next_plan += 1;
         let id = PlanId(self.next_plan);
-        self.in_flight = Some(InFlight { id, steps: steps.clone(), keys });
+        let beside_dump = self.dump_since().is_some();
+        self.in_flight = Some(InFlight { id, steps: steps.clone(), keys, beside_dump });
         Some(Plan { id, steps })
     }
 
@@ -63,7 +64,8 @@ impl Dataplane {
                 Ok(()) => self.counters.steps_done += 1,
                 Err(error) => {
                     self.counters.steps_failed += 1;
-                    self.dump_wanted |= Verdict::of(error) == Verdict::Resync;
+                    // What is there instead, neither the dump nor the answer says.
+                    self.dump_wanted |= Verdict::of(error) == Verdict::Resync || plan.beside_dump;
                 }
             }
             self.step_done(step, result);
@@ -74,10 +76,14 @@ impl Dataplane {
     fn step_done(&mut self, step: Step, result: StepResult) {
         match (step, result) {
             (Step::AddAddress(address), Ok(())) => self.put_address(address),
-            (Step::AddAddress(a), Err(error)) => self.refuse(Object::Address(a.addr, a.len), error),
             (Step::DeleteAddress(address), Ok(())) => self.take_address(&address),
             (Step::DeleteAddress(address), Err(error)) if error.errno == EADDRNOTAVAIL => self.take_address(&address),
-            (Step::DeleteAddress(a), Err(error)) => self.refuse(Object::Address(a.addr, a.len), error),
+            (Step::AddAddress(a) | Step::DeleteAddress(a), Err(error)) => {
+                // Somebody else may have done it meanwhile, or nobody wants it any more.
+                if self.is_address_due(a.addr, a.len) {
+                    self.refuse(Object::Address(a.addr, a.len), error);
+                }
+            }
             (Step::PutRoute(key, route, _), Ok(())) => {
                 self.failures.clear(&Object::Route(key));
                 self.set_have(&key, Some(&route));
@@ -116,24 +122,41 @@ impl Dataplane {
     /// put on again: the kernel changes neither scope nor length in place.
     fn address_puts(&self) -> Vec<Step> {
         let Some(lo) = self.mirror.loopback().map(|l| l.index) else { return Vec::new() };
-        let mut wants: Vec<&AddressWant> = self.address_wants.values().collect();
+        let mut wants: Vec<&AddressWant> = self.address_wants.values().filter(|want| !self.is_put(want)).collect();
         wants.sort_by_key(|w| (w.deprecated, w.scope, w.addr, w.len));
         let mut steps = Vec::new();
         for want in wants {
             if self.failures.blocks(&Object::Address(want.addr, want.len), self.now) {
                 continue;
             }
-            match self.find_on_loopback(want.addr, want.len) {
-                None => steps.push(Step::AddAddress(to_put(want, lo))),
-                Some(held) if !is_ours(held) || is_as_wanted(held, want) => {}
-                Some(held) if self.is_wanted(held) && held.len != want.len => {}
-                Some(held) => {
-                    steps.push(Step::DeleteAddress(held.clone()));
-                    steps.push(Step::AddAddress(to_put(want, lo)));
-                }
-            }
+            let held = self.find_on_loopback(want.addr, want.len);
+            steps.extend(held.map(|held| Step::DeleteAddress(held.clone())));
+            steps.push(Step::AddAddress(to_put(want, lo)));
         }
         steps
+    }
+
+    /// Whether the address is on `lo` as far as that is ours to see to.
+    fn is_put(&self, want: &AddressWant) -> bool {
+        self.find_on_loopback(want.addr, want.len).is_some_and(|held| {
+            !is_ours(held) || is_as_wanted(held, want) || (held.len != want.len && self.is_wanted(held))
+        })
+    }
+
+    /// Whether a step is still to be taken for an address: to put it on, or to take it off.
+    pub(crate) fn is_address_due(&self, addr: IpAddr, len: u8) -> bool {
+        match self.address_wants.get(&(addr, len)) {
+            Some(want) => !self.is_put(want),
+            None => self.find_on_loopback(addr, len).is_some_and(|held| held.len == len && self.is_left_over(held)),
+        }
+    }
+
+    /// Whether an address on `lo` is ours, nothing wants it and no route of ours uses it.
+    fn is_left_over(&self, address: &Address) -> bool {
+        is_ours(address)
+            && !self.is_wanted(address)
+            && !self.is_replaced(address)
+            && !self.values.held().any(|(_, r)| r.prefsrc == Some(address.addr))
     }
 
     /// Addresses of ours that nothing wants and no route of ours uses.
@@ -143,9 +166,7 @@ impl Dataplane {
         }
         self.mirror
             .on_loopback()
-            .filter(|a| is_ours(a) && !self.is_wanted(a) && !self.is_replaced(a))
-            .filter(|a| !self.failures.blocks(&Object::Address(a.addr, a.len), self.now))
-            .filter(|a| !self.values.held().any(|(_, r)| r.prefsrc == Some(a.addr)))
+            .filter(|a| self.is_left_over(a) && !self.failures.blocks(&Object::Address(a.addr, a.len), self.now))
             .map(|a| Step::DeleteAddress(a.clone()))
             .collect()
     }

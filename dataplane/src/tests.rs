@@ -380,6 +380,25 @@ fn an_address_of_others_is_used_and_left_alone() {
 }
 
 #[test]
+fn an_address_that_others_put_on_just_before_us_is_no_refusal() {
+    for told_first in [true, false] {
+        let mut world = World::new();
+        world.settle();
+        world.want_addresses(BTreeSet::from([own("10.9.9.9", 32), own("fd00:9::9", 128)]));
+        assert!(world.start_plan());
+        for (addr, len) in [("10.9.9.9", 32), ("fd00:9::9", 128)] {
+            world.kernel.add_address(address(LO, addr, len, 0)).expect("provisioned meanwhile");
+        }
+        assert!(!told_first || world.deliver(usize::MAX));
+        assert!(world.finish_plan());
+        world.settle();
+        world.check();
+        assert_eq!(world.dataplane.problems(), [], "told first: {told_first}");
+        assert!(world.dataplane.in_sync());
+    }
+}
+
+#[test]
 fn a_source_is_taken_off_only_after_the_last_route_that_uses_it() {
     let mut world = ready();
     world.want(A, Some(over(&[2], Some("10.9.9.9"), false)));

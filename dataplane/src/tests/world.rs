@@ -303,6 +303,18 @@ impl World {
                 }
             }
         }
+        for problem in self.dataplane.problems() {
+            let is_so = match &problem {
+                Problem::AddressRefused { addr, len, .. } => {
+                    matches!(self.dataplane.address_state(*addr, *len), AddressState::Failed { .. })
+                }
+                Problem::RoutesRefused { example, .. } => {
+                    matches!(self.dataplane.state(example), RouteState::Failed { .. })
+                }
+                _ => true,
+            };
+            assert!(is_so, "{problem:?} is over");
+        }
         for want in &self.addresses {
             let on_lo = |a: &&Address| a.link == super::model::LO && a.addr == want.addr;
             assert!(self.kernel.addresses.iter().any(|a| on_lo(&a)), "{want:?} is missing");
